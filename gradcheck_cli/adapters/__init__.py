@@ -1,0 +1,1 @@
+"""Foreign code as a layer, one kind of code per file."""

@@ -1,0 +1,1 @@
+"""Rules that turn evidence into findings, in order."""

@@ -1,0 +1,1 @@
+"""Difference methods, one per file: each gives the steps and combines the values at them."""

@@ -1,0 +1,1 @@
+"""Layers with hand-written derivatives, one family per file; the docstring of each is its page."""

@@ -1,0 +1,1 @@
+"""The numeric side: noise, steps, ladders and second opinions for every element."""
