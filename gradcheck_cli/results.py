@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
-SCHEMA_VERSION = 1
+from gradcheck_cli import as_json
 
 
 class Outcome(StrEnum):
@@ -93,6 +92,15 @@ class Element:
     def rel_error(self) -> float:
         """|analytic - numeric| / max(|analytic|, |numeric|); 0 where both are 0."""
         return relative(self.abs_error, max(abs(self.analytic), abs(self.numeric)))
+
+    def label(self, array: str) -> str:
+        """Name it: `W[0, 1]`, and in the Jacobian view `∂y[2]/∂x[0]`."""
+        place = f"{array}[{', '.join(map(str, self.index))}]" if self.index else array
+        if self.output is None:
+            return place
+        number = "" if self.output_number is None else str(self.output_number)
+        output = f"[{', '.join(map(str, self.output))}]" if self.output else ""
+        return f"∂y{number}{output}/∂{place}"
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -196,6 +204,7 @@ class CheckResult:
     resolution: Resolution | None = None
     findings: tuple[Finding, ...] = ()
     arrays: tuple[ArrayResult, ...] = ()
+    printed: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict is Verdict.PASS
@@ -218,24 +227,7 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The check as strict JSON holds it: NaN and infinities are strings."""
-        plain = asdict(self)
-        for array_plain, array in zip(plain["arrays"], self.arrays, strict=True):
-            for element_plain, element in zip(array_plain["worst"], array.worst, strict=True):
-                element_plain |= {"abs_error": element.abs_error, "rel_error": element.rel_error}
-        return dict(_strict(plain))
-
-
-def _strict(value: Any) -> Any:
-    """Turn tuples into lists, enums into text, and floats that JSON lacks into strings."""
-    if isinstance(value, Mapping):
-        return {str(key): _strict(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(part) for part in value]
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
+        return as_json.of_check(self)
 
 
 @dataclass(frozen=True)
@@ -287,21 +279,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as strict JSON holds it."""
-        import numpy as np
-
-        from gradcheck_cli import __version__
-
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "gradcheck": __version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "verdict": str(self.verdict),
-            "exit_code": int(self.exit_code),
-            "seconds": self.seconds,
-            "summary": asdict(self.summary),
-            "checks": [check.to_dict() for check in self.checks],
-        }
+        return as_json.of_run(self)
 
 
 def worst_unmet(checks: Sequence[CheckResult]) -> Verdict:

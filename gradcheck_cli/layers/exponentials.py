@@ -1,5 +1,4 @@
 """Exponentials normalised along one axis: softmax, its logarithm, its normaliser, and sampling by Gumbel noise."""
-# ruff: noqa: D102 - layer.py says what the methods of a layer do
 
 from __future__ import annotations
 
@@ -208,7 +207,7 @@ class GumbelSoftmax:
 
     Arrays:
         x (n,) or (..., n, ...): scores, n along the axis
-        noise, in the shape of x: g, the Gumbel noise
+        noise (n,) or (..., n, ...): g, the Gumbel noise, in the shape of x
         y (n,) or (..., n, ...): relaxed one-hot sample, in the shape of x
 
     VJP:

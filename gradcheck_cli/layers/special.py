@@ -6,8 +6,6 @@ Where a case is told by comparison, the real part is compared.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from gradcheck_cli.layer import Array
@@ -42,14 +40,14 @@ def normal_pdf(x: Array) -> Array:
     x = clipped(x, 200.0)
     coarse = np.rint(x.real * 16.0) / 16.0
     fine = (x - coarse) * (x + coarse)
-    return np.asarray(np.exp(-0.5 * coarse * coarse) * np.exp(-0.5 * fine) / math.sqrt(2.0 * math.pi))
+    return np.asarray(np.exp(-0.5 * coarse * coarse) * np.exp(-0.5 * fine) / np.sqrt(2.0 * _pi(x)))
 
 
 def normal_cdf(x: Array) -> Array:
     """Φ(x) = (1 + erf(x/√2)) / 2, the normal distribution function, to a few ulp in both tails.
 
     Near 0 the series 1/2 + φ(x) Σ x^(2n+1) / (2n+1)!!. Beyond, the trapezoidal rule for
-    Φ(-x) = φ(x)/π ∫ x √(π/2) exp(-t²/2) / (x² + t²) dt with the pole's residue put right, which converges geometrically.
+    Φ(-x) = x φ(x)/√(2π) ∫ exp(-t²/2) / (x² + t²) dt with the pole's residue put right, which converges geometrically.
 
     Source: Hunter, Regan, A note on the evaluation of the complementary error function, Math. Comp. 26 (1972)
     """
@@ -58,6 +56,11 @@ def normal_cdf(x: Array) -> Array:
     near = a.real < 0.5
     lower = np.where(near, 0.5 - _central_mass(np.where(near, a, 0.0)), _tail(np.where(near, 1.0, a)))
     return np.where(x.real < 0, lower, 1.0 - lower).astype(x.dtype, copy=False)
+
+
+def _pi(x: Array) -> Array:
+    """π in the precision of x."""
+    return np.arccos(-np.ones((), x.real.dtype))
 
 
 def _central_mass(x: Array) -> Array:
@@ -70,10 +73,11 @@ def _central_mass(x: Array) -> Array:
 
 def _tail(x: Array) -> Array:
     """Φ(-x) by the trapezoidal rule, for x away from 0."""
-    square = x * x
+    square, pi = x * x, _pi(x)
+    nodes = (np.arange(1, _TERMS + 1, dtype=pi.dtype) * _NODES) ** 2
     total = 0.5 / square
-    for n in range(1, _TERMS + 1):
-        total = total + math.exp(-0.5 * (n * _NODES) ** 2) / (square + (n * _NODES) ** 2)
-    turn = 2.0 * math.pi / _NODES  # the contour crosses the pole below this x only
+    for node in nodes:
+        total = total + np.exp(-0.5 * node) / (square + node)
+    turn = 2.0 * pi / _NODES  # the contour crosses the pole below this x only
     residue = np.where(x.real < turn, np.exp(-turn * x), 0.0)
-    return normal_pdf(x) * (2.0 * _NODES / math.sqrt(2.0 * math.pi)) * x * total - residue / (1.0 - residue)
+    return np.asarray(normal_pdf(x) * np.sqrt(2.0 / pi) * _NODES * x * total - residue / (1.0 - residue))

@@ -1,0 +1,77 @@
+"""Results as plain mappings, lists, numbers and text: the keys of the JSON report, in its order, strict JSON."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradcheck_cli.results import ArrayResult, CheckResult, Element, RunResult
+
+SCHEMA_VERSION = 1
+
+
+def of_run(run: RunResult) -> dict[str, Any]:
+    """The run with everything in it, and what it ran on."""
+    import numpy as np
+
+    from gradcheck_cli import __version__
+
+    plain = {
+        "schema_version": SCHEMA_VERSION,
+        "gradcheck": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "verdict": run.verdict,
+        "exit_code": int(run.exit_code),
+        "seconds": run.seconds,
+        "summary": vars(run.summary),
+    }
+    return {**_strict(plain), "checks": [of_check(check) for check in run.checks]}
+
+
+def of_check(check: CheckResult) -> dict[str, Any]:
+    """One check with its arrays, elements and findings."""
+    parts = {
+        "error": check.error and vars(check.error),
+        "resolution": check.resolution and vars(check.resolution),
+        "findings": [vars(finding) for finding in check.findings],
+        "arrays": [_array(array) for array in check.arrays],
+    }
+    return dict(_strict(_led_by(("id", "name", "file", "line", "column", "layer"), vars(check) | parts)))
+
+
+def _array(array: ArrayResult) -> dict[str, Any]:
+    first = ("name", "shape", "elements", "visited", "covered", "covered_resolution")
+    plain = _led_by(first, vars(array))
+    del plain["worst"]
+    return plain | {"worst": [_element(element) for element in array.worst]}
+
+
+def _element(element: Element) -> dict[str, Any]:
+    """`output` is there in the Jacobian view only, `output_number` only beside several outputs."""
+    errors = {"abs_error": element.abs_error, "rel_error": element.rel_error}
+    first = ("index", "output", "output_number", "point", "analytic", "numeric", "uncertainty", *errors)
+    plain = _led_by(first, vars(element) | errors)
+    return {key: value for key, value in plain.items() if value is not None or not key.startswith("output")}
+
+
+def _led_by(first: Sequence[str], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping with these keys in front."""
+    return {key: plain[key] for key in first} | dict(plain)
+
+
+def _strict(value: Any) -> Any:
+    """Turn tuples into lists, enums into text, and floats that JSON lacks into strings."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(part) for part in value]
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -1,0 +1,177 @@
+"""From judged elements to the plain values of a result: counts, the worst rows, notes, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.evidence import UNIT32
+from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.plumbing import Bench
+from gradcheck_cli.results import ArrayResult, Element, Finding, Outcome, Resolution, Rows, Verdict, relative
+from gradcheck_cli.spec import CheckSpec
+from gradcheck_cli.tiers import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One point of a check, judged."""
+
+    point: int
+    sheets: tuple[Sheet, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    outputs: tuple[Shape, ...] = ()
+
+
+def verdict_of(arrays: Sequence[ArrayResult], findings: Sequence[Finding]) -> Verdict:
+    """Fail for a failed element or a finding of severity error, else inconclusive for one left open, else pass."""
+    if any(finding.severity == "error" for finding in findings) or any(a.failed or a.nonfinite for a in arrays):
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE if any(array.inconclusive for array in arrays) else Verdict.PASS
+
+
+def array_results(judged: Sequence[Judged], view: str, rows: Rows) -> tuple[ArrayResult, ...]:
+    """Gather each array over all points."""
+    names = [sheet.name for sheet in judged[0].sheets] if judged else []
+    results = []
+    for name in names:
+        points = [(one, sheet) for one in judged for sheet in one.sheets if sheet.name == name]
+        results.append(_array_result(name, points, view, rows))
+    return tuple(results)
+
+
+def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, rows: Rows) -> ArrayResult:
+    codes = np.concatenate([sheet.outcome.ravel() for _, sheet in points])
+    errors = np.concatenate([np.abs(sheet.analytic - sheet.numeric).ravel() for _, sheet in points])
+    sizes = np.concatenate([np.fmax(np.abs(s.analytic), np.abs(s.numeric)).ravel() for _, s in points])
+    limits = np.concatenate([sheet.resolution.ravel() for _, sheet in points])
+    excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=limits > 0)
+    excess = np.nan_to_num(np.where(errors == 0, 0.0, excess), nan=np.inf)
+    order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
+    size = points[0][1].outcome.size
+    worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())
+    finite = np.isfinite(errors)
+    ratio = [
+        relative(float(e), float(s))
+        for e, s in zip(errors[finite & (errors > 0)], sizes[finite & (errors > 0)], strict=True)
+    ]
+    count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    return ArrayResult(
+        name=name,
+        shape=points[0][0].shapes[name],
+        elements=codes.size,
+        visited=codes.size,
+        passed=count[PASS],
+        kinks=count[KINK],
+        inconclusive=count[INCONCLUSIVE],
+        failed=count[FAIL],
+        nonfinite=count[NONFINITE],
+        max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
+        max_rel_error=max(ratio, default=0.0) if finite.all() else float("nan"),
+        worst=worst,
+    )
+
+
+def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
+    judged, sheet = where
+    row, unit = divmod(k, sheet.outcome.shape[1])
+    shape = judged.shapes[sheet.name]
+    number, output = locate(judged.outputs, unit)
+    alone = len(judged.outputs) == 1
+    return Element(
+        index=tuple(int(i) for i in np.unravel_index(row, shape)),
+        analytic=float(sheet.analytic[row, unit]),
+        numeric=float(sheet.numeric[row, unit]),
+        uncertainty=float(sheet.uncertainty[row, unit]),
+        resolution=float(sheet.resolution[row, unit]),
+        outcome=CODES[int(sheet.outcome[row, unit])],
+        output=output if view == "jacobian" else None,
+        output_number=number if view == "jacobian" and not alone else None,
+        point=judged.point,
+        reason=sheet.reason[row, unit],
+        method=str(sheet.method[row, unit]),
+        step=float(sheet.step[row, unit]),
+        tier=int(sheet.tier[row, unit]),
+        precision="rounding" if sheet.rounded[row, unit] else "formula",
+    )
+
+
+def locate(outputs: Sequence[Shape], unit: int) -> tuple[int, tuple[int, ...]]:
+    """Which output a flat position falls into, and its index there."""
+    for number, shape in enumerate(outputs):
+        size = int(np.prod(shape))
+        if unit < size:
+            return number, tuple(int(i) for i in np.unravel_index(unit, shape))
+        unit -= size
+    return 0, ()
+
+
+def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
+    """The power of the check: median and worst of the smallest errors that would have been seen."""
+    everything = [(one, sheet) for one in judged for sheet in one.sheets if sheet.outcome.size]
+    if not everything:
+        return None
+    values = np.concatenate([sheet.resolution.ravel() for _, sheet in everything])
+    decided = values[np.isfinite(values)]
+    tops = [float(np.nan_to_num(sheet.resolution, nan=np.inf).max()) for _, sheet in everything]
+    where = everything[int(np.argmax(tops))]
+    at = _element(where, int(np.argmax(np.nan_to_num(where[1].resolution, nan=np.inf))), view)
+    median = float(np.median(decided)) if decided.size else float("inf")
+    return Resolution(median, max(tops), at.label(where[1].name))
+
+
+def notes_of(
+    point: Point, sheets: Sequence[Sheet], spec: CheckSpec, bench: Bench, fine: bool, cotangent: Sequence[Array]
+) -> tuple[str, ...]:
+    """What the reader should know about how this point was judged."""
+    notes = []
+    low = spec.dtype in ("float32", "float16")
+    if fine:
+        notes.append(f"{spec.dtype}: the formula is judged in float64, the rounding of {spec.dtype} against it")
+    elif low:
+        notes.append(f"the layer does not keep float64: formula and rounding are judged together in {spec.dtype}")
+    elif point.noise.unit == UNIT32:
+        notes.append("the layer computes in float32 inside: judged at that precision")
+    notes += degenerate(bench, spec, cotangent)
+    kinks = sum(int((sheet.outcome == KINK).sum()) for sheet in sheets)
+    if kinks:
+        notes.append(
+            f"{kinks} {'element sits' if kinks == 1 else 'elements sit'} exactly on a kink; any subgradient is right"
+        )
+    return (*notes, *step_warnings(point, sheets, spec))
+
+
+def degenerate(bench: Bench, spec: CheckSpec, cotangent: Sequence[Array]) -> list[str]:
+    """Points at which wrong formulas happen to be right, where the config forces them."""
+    notes = []
+    given = [name for name, one in spec.arrays.items() if one.values is not None or one.draw is not None]
+    for part in cotangent if spec.cotangent is not None else ():
+        if part.size > 1 and (part == part.flat[0]).all():
+            notes.append("the given cotangent is constant: the gradient of softmax and of norm layers vanishes there")
+    for name in given:
+        values: Any = bench.arrays.get(name)
+        if name in bench.wrt and values.size > 1 and (values == values.flat[0]).all():
+            notes.append(
+                f"all entries of {name!r} are {values.flat[0]:g}: mistakes that only show at unequal values are hidden"
+            )
+    return notes
+
+
+def step_warnings(point: Point, sheets: Sequence[Sheet], spec: CheckSpec) -> list[str]:
+    """An explicit step whose own error is above the explicit tolerance cannot show that it is kept."""
+    fixed = spec.difference is not None and (spec.difference.step or spec.difference.relative_step)
+    if not fixed or spec.tolerance is None:
+        return []
+    late = [sheet for sheet in sheets if (sheet.tier > 1).any()]
+    if not late:
+        return []
+    count, total = sum(int((sheet.tier > 1).sum()) for sheet in late), sum(sheet.tier.size for sheet in sheets)
+    return [
+        f"the explicit step cannot reach the explicit tolerance at {count} of {total} elements "
+        f"(its own error is larger); other steps were tried there"
+    ]

@@ -1,0 +1,107 @@
+"""Where results go: standard output as it is, files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from gradcheck_cli.results import ExitCode
+
+PIPED_WIDTH, NARROWEST = 100, 40
+
+
+class OutputError(click.ClickException):
+    """Results could not be delivered."""
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(self, place: str, problem: OSError) -> None:
+        super().__init__(f"cannot write {place}: {problem.strerror or problem}")
+
+
+class Refusal(click.ClickException):
+    """Why nothing is run: lines for standard error as they stand, and the exit code."""
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the lines."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+def show(text: str) -> None:
+    """Write results to standard output now: who watches a long run sees each check when it ends."""
+    if sys.stdout is None:  # closed by the caller
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise OutputError("to standard output", problem) from problem
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the user said about width and colour, and what follows from it for standard output."""
+
+    width_given: int | None = None
+    color: str = "auto"
+
+    @property
+    def width(self) -> int:
+        """The given width, else COLUMNS, else the terminal's, else one that pipes get."""
+        columns = self.width_given or shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
+        return max(columns, NARROWEST)
+
+    @property
+    def colour(self) -> bool:
+        """Whether to colour: as said, else by NO_COLOR, FORCE_COLOR, and whether a terminal reads."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One report: its format, and its file, or None for standard output."""
+
+    format: str
+    path: Path | None
+
+    def write(self, text: str) -> None:
+        """Deliver the report."""
+        if self.path is None:
+            show(text)
+            return
+        try:
+            _write_whole(self.path, text)
+        except OSError as problem:
+            raise OutputError(str(self.path), problem) from problem
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside the file and rename, so that a file is whole or absent; a device or pipe is written to as it is."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""What the working directory's own pyproject.toml says under [tool.gradcheck]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gradcheck_cli.cli.output import Refusal
+from gradcheck_cli.registry import did_you_mean
+
+FILE = "pyproject.toml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """Defaults of `gradcheck run`; each key is a list of strings."""
+
+    paths: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    pythonpath: tuple[str, ...] = ()
+
+
+def read(folder: Path) -> Project:
+    """Read the file of this folder, if there is one; every problem in it is told at once."""
+    try:
+        raw = (folder / FILE).read_bytes()
+    except FileNotFoundError:
+        return Project()
+    except OSError as problem:
+        raise Refusal(f"{FILE}: cannot be read: {problem.strerror}") from problem
+    table = _table(raw)
+    problems = [problem for key, value in table.items() if (problem := _problem(key, value))]
+    if problems:
+        raise Refusal("\n".join(problems))
+    return Project(**{key: tuple(value) for key, value in table.items()})
+
+
+def _table(raw: bytes) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        document = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise Refusal(f"{FILE}: {problem}; must be TOML") from problem
+    tool = document.get("tool", {})
+    table = tool.get("gradcheck", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise Refusal(f"{FILE}: tool.gradcheck: {table!r}; must be a table")
+    return table
+
+
+def _problem(key: str, value: object) -> str | None:
+    known = [field.name for field in fields(Project)]
+    if key not in known:
+        hint = did_you_mean(key, known) or f"; must be one of {', '.join(known)}"
+        return f"{FILE}: tool.gradcheck: unknown key {key!r}{hint}"
+    if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
+        return f"{FILE}: tool.gradcheck.{key}: {value!r}; must be a list of strings"
+    return None

@@ -1,0 +1,188 @@
+"""What a check is about: a built-in layer, somebody's code or formula, or a chain of these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, get_origin, get_type_hints
+
+from pydantic import BaseModel, Field, create_model
+
+from gradcheck_cli.adapters import references
+from gradcheck_cli.adapters.chain import Chain, ForeignChain
+from gradcheck_cli.config.nodes import Node
+from gradcheck_cli.config.paths import find
+from gradcheck_cli.config.problems import Problems
+from gradcheck_cli.config.sentences import Strict, fit, unknown
+from gradcheck_cli.layer import Layer, OptionError
+from gradcheck_cli.registry import ADAPTERS, LAYERS, UnknownNameError
+from gradcheck_cli.spec import Foreign
+
+BESIDE = ("options", "order", "device")  # may stand beside the key that names what is checked
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked: the layer or its description, its name, and the node that names it."""
+
+    layer: Layer | Foreign
+    name: str
+    node: Node
+
+
+def kinds() -> tuple[str, ...]:
+    """The keys of which a check has exactly one."""
+    return ("layer", *ADAPTERS, "chain")
+
+
+def kind_of(node: Node) -> str | None:
+    """The first of these keys that a check or a link has."""
+    return next((kind for kind in kinds() if kind in node.mapping), None)
+
+
+def default_name(node: Node) -> str:
+    """What a check is called that has no name of its own."""
+    kind = kind_of(node)
+    return str(node.mapping["layer"].value) if kind == "layer" else kind or "check"
+
+
+def read_subject(node: Node, problems: Problems) -> Subject | None:
+    """Return what a check or a link is about, or note what is wrong with it."""
+    present = [key for key in node.mapping if key in kinds()]
+    for extra in present[1:]:
+        problems.add(node.key(extra), f"{extra!r} beside {present[0]!r}; must be exactly one of {', '.join(kinds())}")
+    if not present:
+        problems.add(node.place, f"nothing to check; must have exactly one of {', '.join(kinds())}")
+        return None
+    if present[0] == "chain":
+        return _chain(node, problems)
+    layer = _layer(node, problems) if present[0] == "layer" else _foreign(node, present[0], problems)
+    if layer is None:
+        return None
+    return Subject(layer, default_name(node), node.mapping[present[0]])
+
+
+def _layer(node: Node, problems: Problems) -> Layer | None:
+    named = node.mapping["layer"]
+    _refuse_beside(node, ("order", "device"), "layer", problems)
+    if not isinstance(named.value, str):
+        problems.add(named.place, f"{named.shown()}; must be the name of a layer")
+        return None
+    try:
+        cls = LAYERS[named.value]
+    except UnknownNameError as error:
+        problems.add(named.place, str(error))
+        return None
+    options = node.mapping.get("options", Node({}, named.place))
+    layer = _construct(cls, options if options.value is not None else Node({}, named.place), "option", problems)
+    return layer  # noqa: RET504 - typed by its registry as anything
+
+
+def _foreign(node: Node, kind: str, problems: Problems) -> Foreign | None:
+    cls, named = ADAPTERS[kind], node.mapping[kind]
+    short = getattr(cls, "short", None)
+    keys = [name.rstrip("_") for name in _fields(cls)]
+    if short is not None and isinstance(named.value, str):
+        named = Node({short.rstrip("_"): named}, named.place)
+    if isinstance(named.value, dict):
+        beside = [name for name in BESIDE if name in node.mapping and name in keys]
+        for name in beside:
+            if name in named.mapping:
+                problems.add(node.key(name), f"{name!r} both beside and in {kind!r}; must be given once")
+            named = named.with_entry(name, node.mapping[name], node.key(name))
+        _refuse_beside(node, [name for name in BESIDE if name not in keys], kind, problems)
+    foreign: Foreign | None = _construct(cls, named, "key", problems)
+    return foreign
+
+
+def _refuse_beside(node: Node, names: Iterable[str], kind: str, problems: Problems) -> None:
+    for name in names:
+        if name in node.mapping:
+            problems.add(node.key(name), f"{name!r} beside {kind!r}; must be left out")
+
+
+def _chain(node: Node, problems: Problems) -> Subject | None:
+    named = node.mapping["chain"]
+    _refuse_beside(node, BESIDE, "chain", problems)
+    if not named.items or not all(isinstance(item.value, dict) for item in named.items):
+        odd = next((item for item in named.items if not isinstance(item.value, dict)), named)
+        must = "must be a list of links, as in [{layer: linear}, {layer: softmax}]"
+        problems.add(odd.place, f"{odd.shown()}; {must if odd is named else 'must be a mapping'}")
+        return None
+    links = [_link(item, problems) for item in named.items]
+    built = [link for link in links if link is not None]
+    if len(built) < len(links):
+        return None
+    labels = tuple(link.name for link in built)
+    if all(isinstance(link.layer, Foreign) is False for link in built):
+        return Subject(Chain(tuple(link.layer for link in built), labels), "chain", named)  # type: ignore[misc]
+    return Subject(ForeignChain(tuple(link.layer for link in built), labels), "chain", named)
+
+
+def _link(node: Node, problems: Problems) -> Subject | None:
+    known = [kind for kind in kinds() if kind != "chain"]
+    for name in node.mapping:
+        if name not in (*known, *BESIDE):
+            problems.add(node.key(name), unknown("key", name, [*known, *BESIDE]))
+    return None if "chain" in node.mapping else read_subject(node, problems)
+
+
+def _construct(cls: type, node: Node, what: str, problems: Problems) -> Any:
+    """Return cls(**options), or None when something is wrong with them."""
+    model = fit(_model(cls), node, problems, what=what)
+    if model is None:
+        return None
+    given = {name: getattr(model, f"f{k}") for k, name in enumerate(_fields(cls)) if f"f{k}" in model.model_fields_set}
+    try:
+        return cls(**given)
+    except OptionError as error:
+        note_option(error, node, problems)
+    except ValueError as error:
+        problems.add(node.place, str(error))
+    return None
+
+
+def note_option(error: OptionError, node: Node, problems: Problems) -> None:
+    """Note an impossible option where it is written, or else where its layer is."""
+    option = node.child(error.option.rstrip("_"))
+    if option is not None:
+        problems.add(option.place, f"{option.shown()}; {error.must}")
+    else:
+        problems.add(node.place, str(error))
+
+
+def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return {field.name: field for field in fields if field.init}
+
+
+@cache
+def _model(cls: type) -> type[BaseModel]:
+    """The fields of a dataclass as keys; a trailing underscore, as in `class_`, is none of the key's.
+
+    The model's own fields have names that can't hide an attribute of pydantic's.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    keys: dict[str, Any] = {}
+    for k, (name, field) in enumerate(_fields(cls).items()):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        keys[f"f{k}"] = (hints[name], Field(... if required else None, alias=name.rstrip("_")))
+    return create_model(cls.__name__, __base__=Strict, **keys)
+
+
+def note_foreign(subject: Subject, known: Collection[str], constants: Collection[str], problems: Problems) -> None:
+    """Note what a description of somebody's code says is wrong with itself. Nothing is imported."""
+    for option, sentence in subject.layer.problems(known, constants):  # type: ignore[union-attr]
+        problems.add(find(subject.node, option).place, sentence)
+
+
+def note_references(subject: Subject, allow: Collection[str] | None, problems: Problems) -> Mapping[str, str]:
+    """Note the references to code that are malformed or, given what is allowed, are not. Nothing is imported."""
+    found: Mapping[str, str] = subject.layer.references()  # type: ignore[union-attr]
+    for option, reference in found.items():
+        allowed = [reference.partition(":")[0]] if allow is None else allow
+        if sentence := references.refusal(reference, allowed):
+            problems.add(find(subject.node, option).place, sentence)
+    return found

@@ -1,0 +1,46 @@
+"""Plain words of YAML as values, by the core schema of YAML 1.2.
+
+`1e-6` is a number there, `no`, `1_000` and `2020-01-01` are words. The loaders of ruamel.yaml also know underscores and
+dates, which would turn a word that a user wrote into something else.
+
+Source: YAML 1.2.2, section 10.3.2
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE, _FALSE = frozenset({"true", "True", "TRUE"}), frozenset({"false", "False", "FALSE"})
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
+_NAN = frozenset({".nan", ".NaN", ".NAN"})
+
+
+def resolve(word: str) -> str | int | float | bool | None:
+    """Return the value of an unquoted word.
+
+    Raises ValueError for an integer of more digits than Python reads.
+    """
+    if word in _NULL:
+        return None
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    if not (word[0] in "-+." or word[0].isdigit()):
+        return word
+    if _INTEGER.fullmatch(word):
+        limit = sys.get_int_max_str_digits()
+        if limit and len(word) > limit:
+            raise ValueError(f"a number of {len(word)} digits")
+        return int(word)
+    if _BASED.fullmatch(word):
+        return int(word[2:], 8 if word[1] == "o" else 16)
+    if _FLOAT.fullmatch(word):
+        return float(word)
+    if infinite := _INFINITE.fullmatch(word):
+        return -math.inf if infinite[1] == "-" else math.inf
+    return math.nan if word in _NAN else word

@@ -1,0 +1,132 @@
+"""From a pydantic model and a node to a value, and from pydantic's errors to located sentences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gradcheck_cli.config.nodes import Node, Step
+from gradcheck_cli.config.problems import Place, Problems
+from gradcheck_cli.registry import did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Keys of a mapping: nothing is converted, nothing unknown is accepted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+_MUST = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "finite_number": "must be finite",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "mapping_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "none_required": "must be null",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
+}
+
+
+@dataclass(frozen=True)
+class _Error:
+    """One error of pydantic's: the deepest node it is about, how deep that is, and what must hold."""
+
+    node: Node
+    depth: int
+    place: Place
+    came: str
+    must: str
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """Say that a name is not known, and which is near, or all that are."""
+    return f"unknown {what} {name!r}" + (did_you_mean(name, known) or f"; must be one of {', '.join(known)}")
+
+
+def fit(
+    model: type[M], node: Node, problems: Problems, *, what: str = "key", also: Collection[str] = (), part: bool = False
+) -> M | None:
+    """Return the model that a mapping describes, and note all that is wrong with it.
+
+    `what` is the word for one of its keys, and `also` are known keys beside the model's. With `part`, keys with a wrong
+    value are left out of the model, so that the others can be looked at further.
+    """
+    try:
+        # JSON mode: strict, and yet a list may become a tuple
+        return model.model_validate_json(json.dumps(node.plain()))
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+    _note([_read(one, model, node, what, also) for one in errors], errors, problems)
+    wrong = {str(one["loc"][0]) for one in errors if one["loc"]}
+    if not part or not wrong or any(one["type"] == "missing" and len(one["loc"]) == 1 for one in errors):
+        return None
+    return fit(model, node.without(*wrong), Problems(), part=False)
+
+
+def _note(read: list[_Error], errors: list[Any], problems: Problems) -> None:
+    """Note the errors, those of the branches of one union as one: the branch that fits deepest speaks."""
+    branches: dict[tuple[Step, ...], list[_Error]] = {}
+    for one, raw in zip(read, errors, strict=True):
+        loc = raw["loc"]
+        plain = one.depth >= len(loc) or raw["type"] in ("missing", "extra_forbidden")
+        branches.setdefault(loc if plain else loc[: _forks(loc, one.node)], []).append(one)
+    for group in branches.values():
+        deepest = max(one.depth for one in group)
+        spoken = [one for one in group if one.depth == deepest]
+        musts = list(dict.fromkeys(one.must.removeprefix("must be ") for one in spoken))
+        must = spoken[0].must if len(musts) == 1 else f"must be {' or '.join(musts)}"
+        problems.add(spoken[0].place, "; ".join(part for part in (spoken[0].came, must) if part))
+
+
+def _forks(loc: tuple[Step, ...], node: Node) -> int:
+    """How many steps come before pydantic's name for the branch of a union, which is no key of the node."""
+    for count, step in enumerate(loc):
+        if isinstance(step, str) and not step.isidentifier() or step in ("int", "float", "str", "bool"):
+            return count
+    return len(loc)
+
+
+def _read(error: Mapping[str, Any], model: type[BaseModel], node: Node, what: str, also: Collection[str]) -> _Error:
+    kind, loc = error["type"], error["loc"]
+    if kind == "extra_forbidden":
+        parent, depth = node.at(loc[:-1])
+        known = [*_keys(model, loc[:-1]), *(also if len(loc) == 1 else ())]
+        return _Error(parent, depth, parent.key(loc[-1]), "", unknown(what, loc[-1], known))
+    found, depth = node.at(loc)
+    if kind == "missing":
+        came = f"no {what} {loc[-1]!r}" if isinstance(loc[-1], str) else found.shown()
+        return _Error(found, depth, found.place, came, "must be given" if isinstance(loc[-1], str) else "must have more")
+    must = _MUST[kind].format(**error.get("ctx", {})) if kind in _MUST else error["msg"]
+    if kind == "literal_error":
+        must += did_you_mean(str(found.value), re.findall(r"'([^']*)'", must))
+    return _Error(found, depth, found.place, found.shown(), must)
+
+
+def _keys(model: type[BaseModel], loc: tuple[Step, ...]) -> list[str]:
+    """The keys of the model to which the steps lead."""
+    for step in loc:
+        field = model.model_fields.get(str(step))
+        inner = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]

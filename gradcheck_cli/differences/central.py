@@ -1,0 +1,41 @@
+"""Central differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, one_sided, sloped
+from gradcheck_cli.evidence import K
+from gradcheck_cli.layer import Array
+
+
+@dataclass(frozen=True)
+class Central:
+    """D = (f(x+h) - f(x-h)) / 2h, two evaluations, truncation f''' h²/6.
+
+    The uncertainty is K standard deviations of the noise, the rounding of the slopes, and 8 C²/V, with C the mismatch of
+    the one-sided slopes and V their size: the truncation of a function whose derivatives grow evenly.
+
+    Source: Dennis and Schnabel, Numerical Methods for Unconstrained Optimization (1983), section 5.6.
+    """
+
+    name: ClassVar[str] = "central"
+    offsets: ClassVar[tuple[complex, ...]] = (1, -1)
+
+    def steps(self, scales: Scales) -> Array:
+        return balanced(scales, order=2)
+
+    def combine(self, samples: Samples) -> Estimate:
+        right, left = samples.made[0], -samples.made[1]
+        difference = samples.weights * (samples.values[0] - samples.values[1])
+        value = samples.gather(difference / (right + left)[:, None])
+        slopes_right, slopes_left = one_sided(samples, 0), one_sided(samples, 1)
+        mismatch = samples.gather(np.abs(slopes_right - slopes_left))
+        slope = (sloped(samples, slopes_right) + sloped(samples, slopes_left)) / 2
+        roundoff = np.sqrt(2) * samples.noise / (right + left)[:, None]
+        curvature = np.divide(8 * mismatch**2, slope, out=np.zeros_like(slope), where=slope > 0)
+        uncertainty = K * roundoff + 8 * samples.relative * slope + curvature
+        return Estimate(value, uncertainty, (right + left) / 2, roundoff, mismatch, slope)

@@ -1,0 +1,40 @@
+"""Forward differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, one_sided, sloped
+from gradcheck_cli.evidence import K
+from gradcheck_cli.layer import Array
+
+
+def sided(samples: Samples) -> Estimate:
+    """A one-sided difference at h; its truncation is twice the change to h/2, which is the first-order term itself."""
+    near, far = one_sided(samples, 1), one_sided(samples, 0)
+    value, slope = samples.gather(far), sloped(samples, far)
+    step = np.abs(samples.made[0])
+    roundoff = np.sqrt(2) * samples.noise / step[:, None]
+    truncation = 2 * np.abs(value - samples.gather(near))
+    uncertainty = truncation + K * roundoff + 8 * samples.relative * slope
+    return Estimate(value, uncertainty, step, roundoff, samples.gather(np.abs(far - near)), slope)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """D = (f(x+h) - f(x)) / h, with a second value at h/2 for the uncertainty; truncation f'' h/2.
+
+    For layers that are defined on one side only. Source: Dennis and Schnabel (1983), section 5.6.
+    """
+
+    name: ClassVar[str] = "forward"
+    offsets: ClassVar[tuple[complex, ...]] = (1, 0.5)
+
+    def steps(self, scales: Scales) -> Array:
+        return balanced(scales, order=1)
+
+    def combine(self, samples: Samples) -> Estimate:
+        return sided(samples)

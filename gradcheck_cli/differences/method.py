@@ -1,0 +1,96 @@
+"""What a difference method is: steps from scales, and an estimate from the values at those steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from gradcheck_cli.layer import Array
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What steps are chosen from, one entry for each of n elements.
+
+    `length` is the distance over which the layer changes, `slope` the magnitude of the derivative, `noise` the standard
+    deviation of the rounding in the contracted output, `unit` the round-off of the working precision.
+    """
+
+    length: Array
+    slope: Array
+    noise: Array
+    unit: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Outputs at the points of a method for n elements.
+
+    `made` (points, n) are the displacements really made, `values` (points, n, outputs) the outputs there, `centre`
+    (outputs,) those at the unmoved point, `weights` (outputs,) the cotangent. `gather` contracts (n, outputs) to
+    (n, units). `noise` and `relative` (units,) are the absolute and relative standard deviation of a contracted output.
+    """
+
+    made: Array
+    values: Array
+    centre: Array
+    weights: Array
+    gather: Callable[[Array], Array]
+    noise: Array
+    relative: Array
+    unit: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Numeric values and bounds on their errors, (n, units) each; steps (n,).
+
+    `mismatch` is the sum over the outputs of |right slope - left slope|, `slope` of the mean size of both; `roundoff` the
+    standard deviation of the value.
+    """
+
+    value: Array
+    uncertainty: Array
+    step: Array
+    roundoff: Array
+    mismatch: Array
+    slope: Array
+
+
+class Method(Protocol):
+    """One way to take differences. `offsets` are the multiples of the step at which forward is evaluated."""
+
+    name: ClassVar[str]
+    offsets: ClassVar[tuple[complex, ...]]
+
+    def steps(self, scales: Scales) -> Array:
+        """Choose the step of each element."""
+
+    def combine(self, samples: Samples) -> Estimate:
+        """Turn the values at the points of each element into its derivative and the bound on its error."""
+
+
+def balanced(scales: Scales, order: int) -> Array:
+    """The step at which round-off meets truncation h^order, undershot by a half: noise is measured, truncation is not.
+
+    h = length / 2 * (noise / (2 slope length))^(1 / (order + 1)), between a quarter of u^(1/(order+1)) and 1/32 of the
+    length, as a power of two, so that x + h and x - h are nearly exact.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = (scales.noise / (2 * scales.slope * scales.length)) ** (1 / (order + 1))
+    ratio = np.clip(np.nan_to_num(ratio, nan=2.0**-5, posinf=2.0**-5), scales.unit ** (1 / (order + 1)) / 4, 2.0**-5)
+    return np.asarray(np.exp2(np.round(np.log2(0.5 * ratio * scales.length))))
+
+
+def one_sided(samples: Samples, point: int) -> Array:
+    """Weighted slopes of all outputs, (n, outputs), from the unmoved point to one of the others."""
+    change = samples.weights * (samples.values[point] - samples.centre)
+    return np.asarray(change / samples.made[point][:, None])
+
+
+def sloped(samples: Samples, slopes: Array) -> Array:
+    """The natural size of the derivative: |slopes| summed over the outputs of a unit."""
+    return samples.gather(np.abs(slopes))

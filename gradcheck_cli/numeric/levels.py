@@ -1,0 +1,146 @@
+"""A ladder of central differences of one element: levels at steps of any size, and which outputs it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.evidence import UNIT32, Level
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.noise import Noise
+
+FACTOR = 4.0
+JITTER = (1.0, 0.89, 1.13, 0.94, 1.07)  # exact powers of 4 let quantised outputs agree by accident
+MOST = 14
+REACH = 64.0  # the dependency probe goes so many length scales away
+
+
+@dataclass(frozen=True)
+class Line:
+    """The outputs as a function of one coordinate, with what is known of the scales there."""
+
+    function: Callable[[Any], Array | None]
+    x: Any
+    centre: Array
+    weights: Array
+    noise: Noise
+    length: float
+
+    def snap(self, value: Any) -> Any:
+        """The nearest coordinate that the layer's working precision holds."""
+        return type(self.x)(np.float32(value)) if self.noise.unit == UNIT32 else value
+
+
+class Ladder:
+    """The levels of one element, sorted by step. `tried` counts the steps evaluated, finite or not."""
+
+    def __init__(self, line: Line, first: float) -> None:
+        self.line, self.first = line, first
+        self.levels: list[Level] = []
+        self.tried = 0
+        self.probed = False
+        self.reached = np.zeros(line.weights.size, bool)
+        self.farthest = 0.0
+        x = abs(float(line.x))
+        ulp = float(np.spacing(np.abs(line.x))) if line.noise.unit != UNIT32 else float(np.spacing(np.float32(x)))
+        self.lowest = max(8 * ulp, 2.0**-46 * min(line.length, 64 * x or line.length))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the bound on the number of levels is reached."""
+        return self.tried >= MOST
+
+    def rung(self, k: int) -> float:
+        """The k-th step of the ladder, from the first one."""
+        return float(self.first * FACTOR**k * JITTER[k % len(JITTER)])
+
+    def add(self, step: float) -> bool:
+        """Evaluate one more level; whether it was finite on both sides."""
+        self.tried += 1
+        line = self.line
+        step = max(step, self.lowest)
+        base = line.snap(line.x)
+        high, low = line.snap(base + type(line.x)(step)), line.snap(base - type(line.x)(step))
+        plus, minus = line.function(high), line.function(low)
+        if plus is None or minus is None or high == base or low == base:
+            return False
+        self._note(plus, minus, step)
+        up, down = high - base, base - low
+        right = line.weights * (plus - line.centre) / up
+        left = line.weights * (line.centre - minus) / down
+        value = (line.weights * (plus - minus) / (up + down)).sum()
+        width = float(up + down)
+        level = Level(
+            step=width / 2,
+            value=float(value),
+            mismatch=float(np.abs(right - left).sum()),
+            slope=float((np.abs(right) + np.abs(left)).sum() / 2),
+            right=right.astype(np.float64),
+            left=left.astype(np.float64),
+            same=bool(np.array_equal(plus, line.centre) and np.array_equal(minus, line.centre)),
+        )
+        if not np.isfinite([level.value, level.mismatch]).all():
+            return False
+        self.levels = sorted([*self.levels, level], key=lambda one: one.step)
+        return True
+
+    def probe(self) -> None:
+        """See which outputs depend on this element at all, from far away on both sides; 2 evaluations, once."""
+        if self.probed:
+            return
+        self.probed = True
+        far = REACH * self.line.length
+        for sign in (1, -1):
+            values = self.line.function(self.line.snap(self.line.x + type(self.line.x)(sign * far)))
+            if values is not None:
+                self._note(values, values, far)
+
+    def _note(self, plus: Array, minus: Array, step: float) -> None:
+        self.reached |= (plus != self.line.centre) | (minus != self.line.centre)
+        self.farthest = max(self.farthest, step)
+
+    @property
+    def sigma(self) -> float:
+        """The noise of the contracted output: of all outputs, or of those that depend once that is known."""
+        noise = self.line.noise
+        total = float(noise.total[0])
+        if not self.probed:
+            return total
+        whole = float(np.sqrt((noise.weighted**2).sum()))
+        part = float(np.sqrt((noise.weighted[self.reached] ** 2).sum()))
+        return part * (total / whole if whole > 0 else 1.0)
+
+    @property
+    def absolute_noise(self) -> float:
+        """Σ |g| σ over the outputs that depend."""
+        seen = self.reached if self.reached.any() else np.ones_like(self.reached)
+        return float(self.line.noise.weighted[seen].sum())
+
+    @property
+    def magnitude(self) -> float:
+        """Σ |g y| over the outputs that depend."""
+        return float(np.abs(self.line.weights * self.line.centre)[self.reached].sum())
+
+    @property
+    def hidden(self) -> float:
+        """The slope that outputs which never changed can hide below their last bit."""
+        if not self.probed or self.farthest == 0:
+            return 0.0
+        ulps = np.abs(self.line.weights) * self.line.noise.ulp
+        return float(ulps[~self.reached].sum() / self.farthest)
+
+    @property
+    def steepest(self) -> float:
+        """The natural slope T: the largest size of the slopes at any level."""
+        return max((level.slope for level in self.levels), default=0.0)
+
+    def noise_at(self, step: float) -> float:
+        """N(h) = √2 σ / 2h."""
+        return float(np.sqrt(2) * self.sigma / (2 * step))
+
+    def mismatch_noise(self, step: float) -> float:
+        """What noise alone may add to the mismatch of the one-sided slopes at a step."""
+        return 6 * self.absolute_noise / step

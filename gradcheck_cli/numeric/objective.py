@@ -1,0 +1,140 @@
+"""A layer at one point as a vector function: every evaluation goes through here, on fresh copies, and is counted."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.layer import Array, Differentiable, Shape, as_outputs
+
+
+@dataclass
+class Ledger:
+    """Counts the points at which forward was evaluated, by the phase that asked, and the VJP calls apart."""
+
+    evaluations: Counter[str] = field(default_factory=Counter)
+    vjp_calls: int = 0
+    phase: str = "plumbing"
+
+
+class Objective:
+    """Forward and VJP of a layer at one point, with the outputs laid end to end.
+
+    In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
+    output is a unit of its own. `weights` are the flat cotangent, or ones.
+    """
+
+    def __init__(
+        self,
+        layer: Differentiable,
+        arrays: Mapping[str, Array],
+        cotangent: Sequence[Array],
+        view: str = "vjp",
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.layer, self.arrays, self.view = layer, dict(arrays), view
+        self.ledger = ledger or Ledger()
+        self.shapes: tuple[Shape, ...] = tuple(part.shape for part in cotangent)
+        self.dtypes = tuple(part.dtype for part in cotangent)
+        self.several = False
+        self.stacks = False
+        flat = np.concatenate([np.ravel(part) for part in cotangent]) if cotangent else np.zeros(0)
+        self.cotangent = flat.astype(np.float64)
+        self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
+        self.outputs = flat.size
+        self.units = 1 if view == "vjp" else flat.size
+
+    def at(self, arrays: Mapping[str, Array]) -> Array:
+        """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
+        self.ledger.evaluations[self.ledger.phase] += 1
+        with quiet():
+            value = self.layer.forward(**{name: array.copy() for name, array in arrays.items()})
+        self.several = isinstance(value, tuple)
+        return flatten(as_outputs(value))
+
+    def moved(self, changes: Mapping[str, Array]) -> Array | None:
+        """All outputs with some arrays replaced; None where forward raises or is not finite there."""
+        try:
+            values = self.at(self.arrays | dict(changes))
+        except Exception:  # noqa: BLE001 - outside its domain user code may raise anything; the caller steps elsewhere
+            return None
+        finite = values.size == self.outputs and bool(np.isfinite(values).all())
+        return values if finite else None
+
+    def along(self, name: str, index: int, unit: int | None = None) -> Callable[[Any], Array | None]:
+        """The outputs as a function of the value of one entry; of one output only when `unit` is given."""
+        array = self.arrays[name]
+
+        def function(value: Any) -> Array | None:
+            changed = array.astype(np.result_type(array, value)) if np.iscomplexobj(value) else array.copy()
+            changed.reshape(-1)[index] = value
+            values = self.moved({name: changed})
+            return values if values is None or unit is None else values[unit : unit + 1]
+
+        return function
+
+    def vjp(self, flat: Array, arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """What the layer's own derivative says for a flat cotangent. Its exceptions come through."""
+        self.ledger.vjp_calls += 1
+        parts, start = [], 0
+        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
+            size = int(np.prod(shape))
+            parts.append(flat[start : start + size].reshape(shape).astype(dtype))
+            start += size
+        copies = {name: array.copy() for name, array in (arrays or self.arrays).items()}
+        with quiet():
+            return dict(self.layer.vjp(tuple(parts) if self.several else parts[0], **copies))
+
+    def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """The analytic value of every element: for each array a table of its entries by the units."""
+        cotangents = [self.cotangent] if self.view == "vjp" else list(np.eye(self.outputs))
+        columns: dict[str, list[Array]] = {name: [] for name in wrt}
+        for cotangent in cotangents:
+            gradients = self.vjp(cotangent, arrays)
+            for name in wrt:
+                columns[name].append(fitted(gradients.get(name), self.arrays[name].shape))
+        return {name: np.stack(column, axis=-1) for name, column in columns.items()}
+
+    def gather(self, terms: Array) -> Array:
+        """Contract terms, one for each output on the last axis, to one for each unit."""
+        return terms.sum(axis=-1, keepdims=True) if self.view == "vjp" else terms
+
+
+def quiet() -> Any:
+    """Warnings of user code at extreme points are not the checker's news."""
+    stack = warnings.catch_warnings(action="ignore")
+    return _Both(stack, np.errstate(all="ignore"))
+
+
+class _Both:
+    def __init__(self, *managers: Any) -> None:
+        self.managers = managers
+
+    def __enter__(self) -> None:
+        for manager in self.managers:
+            manager.__enter__()
+
+    def __exit__(self, *info: Any) -> None:
+        for manager in reversed(self.managers):
+            manager.__exit__(*info)
+
+
+def flatten(outputs: Sequence[Array]) -> Array:
+    """Outputs laid end to end, in the widest of their dtypes, at least float64."""
+    flat = [np.ravel(output) for output in outputs]
+    joined = np.concatenate(flat) if flat else np.zeros(0)
+    return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
+
+
+def fitted(gradient: Any, shape: Shape) -> Array:
+    """A gradient as a flat float64 column; broadcast if its shape allows, else NaN (plumbing says what is wrong)."""
+    try:
+        values = np.asarray(gradient, dtype=np.float64)
+        return np.broadcast_to(values, shape).reshape(-1)
+    except (TypeError, ValueError):
+        return np.full(int(np.prod(shape)), np.nan)

@@ -1,0 +1,47 @@
+"""Natural scales of the elements of one array: how far it reaches, how steep it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradcheck_cli.differences.method import Scales
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.noise import Noise
+
+
+def lengths(x: Array) -> Array:
+    """The length scale of each entry of a flat array: its size, or the array's where it is small against that.
+
+    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square.
+    """
+    size = np.abs(x).astype(np.float64)
+    nonzero = size[size > 0]
+    typical = 1.0
+    if nonzero.size:
+        largest = float(nonzero.max())
+        rms = largest * float(np.sqrt(np.mean((nonzero / largest) ** 2)))
+        typical = rms if rms < 1e-3 else 1.0
+    return np.asarray(np.maximum(size, typical))
+
+
+def typical_slope(analytic: Array) -> float:
+    """The median size of the analytic values that are not zero; 0 when all are."""
+    size = np.abs(analytic[np.isfinite(analytic)])
+    size = size[size > 0]
+    return float(np.median(size)) if size.size else 0.0
+
+
+def natural_slope(noise: Noise, length: Array) -> Array:
+    """S = Σ|g y| / length, for each element (first axis) and unit: the slope of something of the output's size."""
+    return np.asarray(noise.magnitude / length[:, None])
+
+
+def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
+    """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else."""
+    natural = natural_slope(noise, length).mean(axis=1)
+    size = np.where(np.isfinite(analytic), np.abs(analytic), 0.0)
+    slope = size.max(axis=1, initial=0.0)
+    fallback = typical_slope(analytic)
+    slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural)
+    total = np.full(length.shape, float(np.median(noise.total)) if noise.total.size else 0.0)
+    return Scales(length, slope, total, noise.unit)

@@ -1,0 +1,61 @@
+"""Second opinions for what real differences leave open: the complex step and long double. They acquit, never accuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradcheck_cli.differences.complex_step import ComplexStep
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.noise import Noise, measure
+from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.sampling import chunks
+
+WITNESSES = 24
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Values by the complex step and their uncertainty, one row for each element asked for."""
+
+    value: Array
+    uncertainty: Array
+    step: Array
+
+
+def complex_step(
+    objective: Objective, noise: Noise, centre: Array, name: str, indices: Array, length: Array
+) -> Opinion | None:
+    """The complex step of some elements; None where forward is not the same function on complex input."""
+    method = ComplexStep()
+    parts = []
+    for chunk in chunks(objective, name, indices, 1e-30 * length, method, noise, centre):
+        values = chunk.samples.values
+        if chunk.missing.any() or not np.iscomplexobj(values):
+            return None
+        if (np.abs(values.real[0] - centre) > 50 * noise.sigma).any():
+            return None
+        parts.append(method.combine(chunk.samples))
+    if not parts:
+        return None
+    columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
+    return Opinion(*(np.concatenate(column) for column in columns))
+
+
+def widened(objective: Objective, noise: Noise, centre: Array, wrt: list[str]) -> tuple[Objective, Array, Noise] | None:
+    """The same layer in long double where the platform and the layer keep it, with its own noise; else None."""
+    if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps or noise.unit != 2.0**-53:
+        return None
+    floats = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in objective.arrays.items()}
+    wide = Objective(objective.layer, floats, [], objective.view, objective.ledger)
+    wide.shapes, wide.dtypes = objective.shapes, (np.dtype(np.longdouble),) * len(objective.shapes)
+    wide.cotangent, wide.weights = objective.cotangent, objective.weights
+    wide.outputs, wide.units = objective.outputs, objective.units
+    values = wide.moved({})
+    if values is None or values.dtype != np.longdouble:
+        return None
+    if (np.abs(values - centre) > 50 * noise.sigma + 8 * noise.ulp).any():
+        return None
+    finer = measure(wide, wrt, values)
+    return (wide, values, finer) if (64 * finer.total <= noise.total).all() else None

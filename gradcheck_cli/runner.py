@@ -1,0 +1,255 @@
+"""From a check's description to its result. Prints nothing; user code's own output is caught."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gradcheck_cli
+from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
+from gradcheck_cli.compare import Rule, beyond_rounding
+from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
+from gradcheck_cli.evidence import UNIT32, UNIT64
+from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Differentiable
+from gradcheck_cli.numeric.noise import Noise, measure, measure_analytic
+from gradcheck_cli.numeric.objective import Ledger, Objective, flatten
+from gradcheck_cli.numeric.sampling import stacks_agree
+from gradcheck_cli.numeric.scales import lengths, natural_slope
+from gradcheck_cli.plumbing import PURITY, STRUCTURE, Bench, examine, first_look, first_vjp, linearity
+from gradcheck_cli.registry import METHODS
+from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
+from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
+from gradcheck_cli.tiers import FAIL, PASS, Point, Sheet, judge
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same over the points of a check."""
+
+    spec: CheckSpec
+    layer: Any
+    ledger: Ledger
+
+
+def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) -> RunResult:
+    """Make every check in order; an interruption keeps what is done."""
+    start, done, interrupted = time.perf_counter(), [], False
+    try:
+        for spec in asked.checks:
+            result = run_check(spec, asked.rows)
+            done.append(result)
+            if on_result is not None:
+                on_result(result)
+            if asked.stop_at is not None and sum(not one.met for one in done) >= asked.stop_at:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    return RunResult(tuple(done), time.perf_counter() - start, interrupted)
+
+
+def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
+    """Make one check. What user code raises becomes the check's error."""
+    start, ledger, printed = time.perf_counter(), Ledger(), io.StringIO()
+    judged: list[Judged] = []
+    error: ErrorInfo | None = None
+    with contextlib.redirect_stdout(printed):
+        try:
+            setting = Setting(spec, build(spec), ledger)
+            judged = [judge_point(setting, point) for point in range(spec.points)]
+        except Exception as exception:  # noqa: BLE001 - whatever user code raises is this check's error, not a crash
+            error = error_info(exception)
+    arrays = array_results(judged, spec.view, rows or Rows())
+    findings = tuple(dict.fromkeys(finding for one in judged for finding in one.findings))
+    verdict = Verdict.ERROR if error else verdict_of(arrays, findings)
+    return CheckResult(
+        id=spec.id,
+        name=spec.name,
+        layer=spec.layer_name,
+        verdict=verdict,
+        expected=Verdict(spec.expect),
+        met=is_met(spec, verdict, arrays, findings),
+        file=spec.file,
+        line=spec.line,
+        column=spec.column,
+        seed=spec.seed,
+        dtype=spec.dtype,
+        view=spec.view,
+        points=spec.points,
+        evaluations=sum(ledger.evaluations.values()),
+        evaluations_by_tier=dict(ledger.evaluations),
+        vjp_calls=ledger.vjp_calls,
+        seconds=time.perf_counter() - start,
+        reproduce=spec.reproduce,
+        error=error,
+        notes=tuple(dict.fromkeys(note for one in judged for note in one.notes)),
+        resolution=resolution_of(judged, spec.view),
+        findings=findings,
+        arrays=arrays,
+        printed=printed.getvalue(),
+    )
+
+
+def is_met(spec: CheckSpec, verdict: Verdict, arrays: Sequence[Any], findings: Sequence[Finding]) -> bool:
+    """Whether the verdict is the expected one, and, where arrays are named, exactly these fail."""
+    if verdict != spec.expect:
+        return False
+    if spec.expect_arrays is None:
+        return True
+    wrong = {array.name for array in arrays if array.failed or array.nonfinite}
+    wrong |= {finding.array for finding in findings if finding.severity == "error" and finding.array}
+    others_pass = all(not array.inconclusive for array in arrays if array.name not in wrong)
+    return wrong == set(spec.expect_arrays) and others_pass
+
+
+def build(spec: CheckSpec) -> Any:
+    """The layer itself; foreign code is imported and wrapped now."""
+    if not isinstance(spec.layer, Foreign):
+        return spec.layer
+    free = {name: ArraySpec(given_shapes({name: one}).get(name, ())) for name, one in spec.arrays.items()}
+    arrays = draw_arrays(free, spec.arrays, spec.dtype, spec.seed, 0)
+    return spec.layer.build(arrays, spec.constants, spec.seed)
+
+
+def error_info(exception: BaseException) -> ErrorInfo:
+    """What was raised, and the last line outside this package that raised it."""
+    root = Path(gradcheck_cli.__file__).parent
+    frames = [frame for frame in traceback.extract_tb(exception.__traceback__) if not _inside(frame.filename, root)]
+    line = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else None
+    return ErrorInfo(type(exception).__name__, str(exception), line)
+
+
+def _inside(filename: str, root: Path) -> bool:
+    return Path(filename).is_relative_to(root) or "site-packages" in filename or filename.startswith("<")
+
+
+def judge_point(setting: Setting, point: int) -> Judged:
+    """Everything about one point: plumbing, noise, the tiers, and what they mean."""
+    spec, layer = setting.spec, setting.layer
+    specs = layer.arrays(**given_shapes(spec.arrays))
+    arrays = draw_arrays(specs, spec.arrays, spec.dtype, spec.seed, point)
+    wrt = differentiated(spec, specs, arrays)
+    bench = first_look(Bench(layer, arrays, wrt, setting.ledger))
+    findings = examine(bench, PURITY)
+    if any(finding.severity == "error" for finding in findings):
+        return Judged(point, (), tuple(findings), ())
+    cotangent = fit_cotangent(spec, bench.outputs, point)
+    first_vjp(bench, cotangent)
+    findings += examine(bench, STRUCTURE)
+    return judge_numbers(setting, point, bench, findings)
+
+
+def differentiated(spec: CheckSpec, specs: Mapping[str, ArraySpec], arrays: Mapping[str, Array]) -> tuple[str, ...]:
+    """The arrays to differentiate: those asked for, or every differentiable float array."""
+    for name in spec.wrt or ():
+        if name not in specs:
+            raise ArrayError(name, "no such array", f"wrt takes {', '.join(specs)}")
+        if arrays[name].dtype.kind != "f":
+            raise ArrayError(
+                name, f"{arrays[name].dtype} values", "only float arrays have a gradient; leave it out of wrt"
+            )
+    chosen = spec.wrt or [name for name, one in specs.items() if one.differentiable and arrays[name].dtype.kind == "f"]
+    if not chosen:
+        raise ArrayError("wrt", "no differentiable float array", "a check needs at least one")
+    return tuple(chosen)
+
+
+def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tuple[Array, ...]:
+    """The given dL/dy, fitted to the outputs, or a random one."""
+    if spec.cotangent is None:
+        return draw_cotangent(outputs, spec.seed, point)
+    if len(spec.cotangent) != len(outputs):
+        raise ArrayError("cotangent", f"{len(spec.cotangent)} arrays", f"forward has {len(outputs)} outputs")
+    for given, output in zip(spec.cotangent, outputs, strict=True):
+        if given.shape != output.shape:
+            raise ArrayError("cotangent", f"shape {given.shape}", f"must be the output's, {output.shape}")
+    return tuple(g.astype(output.dtype) for g, output in zip(spec.cotangent, outputs, strict=True))
+
+
+def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
+    """Noise, linearity and the three tiers, in the precision that suits the layer."""
+    spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
+    fine = finer(setting, bench)
+    work = fine or bench
+    objective = Objective(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
+    objective.several = bench.several
+    centre = flatten(work.outputs)
+    ledger.phase = "noise"
+    noise = measure(objective, wrt, centre)
+    analytic = objective.analytic(wrt)
+    rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
+    objective.stacks = stacks_agree(objective, wrt, centre, noise)
+    other = np.roll(objective.cotangent, 1) * np.float64(0.75) + 0.125
+    ledger.phase = "plumbing"
+    findings += linearity(objective, wrt, work.gradients, rounding, other)
+    method = METHODS[spec.difference.method if spec.difference else "central"]()
+    point = Point(objective, centre, noise, analytic, rounding, Rule(spec.tolerance), method, spec.difference)
+    sheets = judge(point, wrt)
+    if fine is not None:
+        low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, ledger)
+        low.several = bench.several
+        judge_rounding(low, point, sheets, spec.dtype)
+    evidence = Evidence(setting.layer, work.arrays, work.outputs, work.cotangent, spec.view, tuple(sheets))
+    return Judged(
+        point=number,
+        sheets=tuple(sheets),
+        findings=(*findings, *explain(evidence, findings)),
+        notes=notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
+        shapes={name: work.arrays[name].shape for name in wrt},
+        outputs=tuple(part.shape for part in work.outputs),
+    )
+
+
+def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> None:
+    """Compare the low-precision gradient, whose formula is judged already, with the float64 one."""
+    wrt, unit = [sheet.name for sheet in sheets], float(np.finfo(dtype).eps) / 2
+    analytic = low.analytic(wrt)
+    rounding = measure_analytic(low, wrt, analytic, unit)
+    for sheet in sheets:
+        natural = natural_slope(point.noise, lengths(low.arrays[sheet.name].reshape(-1)))
+        bound = rounding.bound[sheet.name]
+        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, unit)
+        wrong &= sheet.outcome == PASS
+        sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
+        sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
+
+
+def vjp_unit(bench: Bench, noise: Noise) -> float:
+    """The round-off of the VJP: single if it returns single, or if forward computes in single."""
+    dtypes = [np.asarray(value).dtype for value in bench.gradients.values()]
+    return UNIT32 if noise.unit == UNIT32 or any(dtype == np.float32 for dtype in dtypes) else UNIT64
+
+
+def finer(setting: Setting, bench: Bench) -> Bench | None:
+    """A check in low precision, redone in float64 where the layer keeps it: what is judged then is its formula."""
+    if setting.spec.dtype not in ("float32", "float16"):
+        return None
+    wide: Mapping[str, Array] = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in bench.arrays.items()
+    }
+    fine = Bench(setting.layer, wide, bench.wrt, setting.ledger)
+    try:
+        fine.outputs = fine.forward(wide)
+        if any(part.dtype != np.float64 for part in fine.outputs):
+            return None
+        fine.cotangent = tuple(part.astype(np.float64) for part in bench.cotangent)
+        fine.gradients = fine.vjp(fine.cotangent, wide)
+    except Exception:  # noqa: BLE001 - a layer need not accept float64; it is then judged in its own precision
+        return None
+    coarse, exact = flatten(bench.outputs), flatten(fine.outputs)
+    if not np.allclose(coarse, exact, rtol=1e-2, atol=1e-2 * float(np.abs(exact).max(initial=0.0))):
+        return None
+    return fine
+
+
+def differentiable(layer: object) -> bool:
+    """Whether it can be checked at all."""
+    return isinstance(layer, Differentiable)
