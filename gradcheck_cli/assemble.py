@@ -50,8 +50,9 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     errors = np.concatenate([np.abs(sheet.analytic - sheet.numeric).ravel() for _, sheet in points])
     sizes = np.concatenate([np.fmax(np.abs(s.analytic), np.abs(s.numeric)).ravel() for _, s in points])
     limits = np.concatenate([sheet.resolution.ravel() for _, sheet in points])
-    excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=limits > 0)
-    excess = np.nan_to_num(np.where(errors == 0, 0.0, excess), nan=np.inf)
+    comparable = (limits > 0) & np.isfinite(limits) & np.isfinite(errors)
+    excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
+    excess[errors == 0] = 0.0
     order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
     size = points[0][1].outcome.size
     worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())

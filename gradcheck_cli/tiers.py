@@ -336,18 +336,18 @@ class Tiers:
         )
         if self.point.rule.excuse(case) is not None:
             return False
-        if self.proven < PROVEN and self._sides(row, unit, explorer.ladder) is kinks.Sides.RIGHT:
+        if self.proven < PROVEN and self._sides(row, unit, explorer.ladder, error) is kinks.Sides.RIGHT:
             self.sheet.put((row, unit), INCONCLUSIVE, "kink", resolution=error, **_shown(found, error))
             return True
         self.proven += 1
         self.sheet.put((row, unit), FAIL, resolution=float(numbers.resolution), **_shown(found))
         return True
 
-    def _sides(self, row: int, unit: int, ladder: Ladder) -> kinks.Sides:
+    def _sides(self, row: int, unit: int, ladder: Ladder, error: float = np.inf) -> kinks.Sides:
         away = ladder.levels[len(ladder.levels) // 2].step
         rounding = float(self.rounding[row, unit])
         length = float(self.length[row])
-        return kinks.sides(self.objective, self.point.noise, self.name, row, unit, away, length, rounding)
+        return kinks.sides(self.objective, self.point.noise, self.name, row, unit, away, length, rounding, error)
 
     def _leave(self, row: int, unit: int, ladder: Ladder, numbers: Numbers, found: LadderEstimate) -> None:
         """Every step has been tried: a coarser pass, a kink, or inconclusive with its reason."""

@@ -56,7 +56,7 @@ def _error_over_floor(wrong: Wrong) -> float:
         value = gradient.get(name)
         if value is None or np.shape(value) != part.shape or not np.all(np.isfinite(value)):
             return np.inf
-        floor = 256 * UNIT["float64"] * slope[name] + 1e-320
+        floor = 256 * UNIT["float64"] * slope[name] + 1e-290
         worst = max(worst, float((np.abs(np.asarray(value, float) - part) / floor).max()))
     return worst
 

@@ -1,7 +1,9 @@
 """Layers written by hand in numpy, in the conventions that courses and projects use. Copy, change, check.
 
 Functions: forward(x, ...) -> (out, cache) and backward(dout, cache) -> gradients in the order of the arguments.
+Objects: forward(X) keeps what backward(dY) needs; parameters and gradients live in attributes.
 """
+# ruff: noqa: D103, NPY002, RUF059 - as people write them
 
 import numpy as np
 
@@ -30,8 +32,8 @@ def relu_backward(dout, cache):
 def batchnorm_forward(x, gamma, beta, bn_param):
     """Normalise each feature over the batch; the running mean and variance live in bn_param."""
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
-    running_mean = bn_param.get("running_mean", np.zeros(x.shape[1]))
-    running_var = bn_param.get("running_var", np.zeros(x.shape[1]))
+    running_mean = np.asarray(bn_param.get("running_mean", np.zeros(x.shape[1])))
+    running_var = np.asarray(bn_param.get("running_var", np.ones(x.shape[1])))
     if bn_param["mode"] == "test":
         std = np.sqrt(running_var + eps)
         xhat = (x - running_mean) / std
@@ -116,7 +118,9 @@ def max_pool_forward(x, pool_param):
     out = np.zeros((*x.shape[:2], rows, columns), dtype=x.dtype)
     for i in range(rows):
         for j in range(columns):
-            out[:, :, i, j] = x[:, :, i * stride : i * stride + height, j * stride : j * stride + width].max(axis=(2, 3))
+            out[:, :, i, j] = x[:, :, i * stride : i * stride + height, j * stride : j * stride + width].max(
+                axis=(2, 3)
+            )
     return out, (x, pool_param)
 
 
@@ -199,3 +203,46 @@ def swish(x, beta):
 def swish_backward(dout, x, beta):
     s = sigmoid(beta * x)
     return {"dx": dout * (s + beta * x * s * (1 - s)), "dbeta": (dout * x**2 * s * (1 - s)).sum()}
+
+
+class FullyConnected:
+    """Y = tanh(X W + b); W and b are made at the first forward, and gradients add up until they are cleared."""
+
+    def __init__(self, n_out):
+        self.n_out = n_out
+        self.X = []
+        self.parameters = {"W": None, "b": None}
+        self.gradients = {}
+
+    def forward(self, X):
+        if self.parameters["W"] is None:
+            self.parameters["W"] = np.random.randn(X.shape[1], self.n_out) / np.sqrt(X.shape[1])
+            self.parameters["b"] = np.full((1, self.n_out), 0.1)
+            self.gradients = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self.X.append(X)
+        return np.tanh(X @ self.parameters["W"] + self.parameters["b"])
+
+    def backward(self, dY):
+        X = self.X[0]
+        Y = np.tanh(X @ self.parameters["W"] + self.parameters["b"])
+        dZ = dY * (1 - Y**2)
+        self.gradients["W"] += X.T @ dZ
+        self.gradients["b"] += dZ.sum(axis=0, keepdims=True)
+        return dZ @ self.parameters["W"].T
+
+
+class Bilinear:
+    """Y = (X1 W) * X2, two inputs; the parameter is an attribute, its gradient another."""
+
+    def __init__(self, n_in, n_out):
+        self.W = np.random.randn(n_in, n_out)
+        self.dW = None
+
+    def forward(self, X1, X2):
+        self.cache = X1, X2
+        return (X1 @ self.W) * X2
+
+    def backward(self, dY):
+        X1, X2 = self.cache
+        self.dW = X1.T @ (dY * X2)
+        return (dY * X2) @ self.W.T, dY * (X1 @ self.W)

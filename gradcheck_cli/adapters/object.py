@@ -33,7 +33,6 @@ class ObjectLayer:
     """
 
     name: ClassVar[str] = "object"
-    aliases: ClassVar[Mapping[str, str]] = {"class": "class_"}
 
     class_: str
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import linecache
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gradcheck_cli.layer import Array, ArraySpec, Kind, Shape
 
 
 class UserCodeError(Exception):
-    """Somebody's code does not keep its convention. `line` says where that code is."""
+    """Somebody's code does not keep its convention. `line` says where it begins, as file:line: text."""
 
     def __init__(self, message: str, line: str | None = None) -> None:
         super().__init__(message)
@@ -95,8 +95,10 @@ class Code:
     def error(self, message: str) -> UserCodeError:
         """An error that points to where this function is defined."""
         code = getattr(inspect.unwrap(self.function), "__code__", None)
-        line = f"{Path(code.co_filename).name}:{code.co_firstlineno}, in {code.co_name}" if code else None
-        return UserCodeError(message, line)
+        if code is None:
+            return UserCodeError(message)
+        text = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+        return UserCodeError(message, f"{code.co_filename}:{code.co_firstlineno}: {text}")
 
     def check_names(self, arrays: Collection[str], constants: Collection[str]) -> None:
         """Every array and constant must be a parameter, and every required parameter must be one of them."""

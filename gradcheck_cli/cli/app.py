@@ -49,4 +49,4 @@ class Commands(click.Group):
 
 
 app = Commands("gradcheck", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
-click.version_option(__version__, prog_name="gradcheck")(app)
+click.version_option(__version__, prog_name="gradcheck", message="%(prog)s %(version)s")(app)

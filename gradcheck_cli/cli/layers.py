@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gradcheck_cli.cli.pages import Page
 
 
-@click.command("layers")
+@click.command("layers", short_help="List the layers, or show the page of one.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an array of all layers, or the object of one.")
 def layers(name: str | None, as_json: bool) -> ExitCode:

@@ -21,29 +21,27 @@ def report_names() -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(reports.__path__) if not info.name.startswith("_"))
 
 
-class ReportType(click.ParamType):
-    """FORMAT[=PATH]; without a path, or with -, standard output."""
+def report(text: str) -> Destination:
+    """Read FORMAT[=PATH]; without a path, or with -, it is standard output.
 
-    name = "report"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Destination:
-        """Check the format, and that its file can be written, before anything runs."""
-        if isinstance(value, Destination):
-            return value
-        form, equals, where = str(value).partition("=")
-        if form not in report_names():
-            known = ", ".join(report_names())
-            self.fail(f"unknown format {form!r}{registry.did_you_mean(form, report_names())}; there are {known}.")
-        if equals and not where:
-            self.fail(f"{value!r} names no file; write {form}=PATH, or {form} for standard output.")
-        if where in ("", "-"):
-            return Destination(form, None)
-        path = Path(where)
-        if path.is_dir():
-            self.fail(f"{where!r} is a folder; name a file in it.")
-        if not path.absolute().parent.is_dir():
-            self.fail(f"the folder of {where!r} does not exist; make it first.")
-        return Destination(form, path)
+    Raises `click.BadParameter` for a format that is unknown and a file that can't be written, before anything runs.
+    """
+    form, equals, where = text.partition("=")
+    if form not in report_names():
+        known = ", ".join(report_names())
+        raise click.BadParameter(
+            f"unknown format {form!r}{registry.did_you_mean(form, report_names())}; there are {known}."
+        )
+    if equals and not where:
+        raise click.BadParameter(f"{text!r} names no file; write {form}=PATH, or {form} for standard output.")
+    if where in ("", "-"):
+        return Destination(form, None)
+    path = Path(where)
+    if path.is_dir():
+        raise click.BadParameter(f"{where!r} is a folder; name a file in it.")
+    if not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {where!r} does not exist; make it first.")
+    return Destination(form, path)
 
 
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -89,7 +87,7 @@ result_options = _together(
     click.option(
         "--report",
         "destinations",
-        type=ReportType(),
+        type=report,
         multiple=True,
         metavar="FORMAT[=PATH]",
         help=f"Write a report ({', '.join(report_names())}); without PATH to standard output, in place of the table."

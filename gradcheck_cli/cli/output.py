@@ -19,7 +19,7 @@ PIPED_WIDTH, NARROWEST = 100, 40
 class OutputError(click.ClickException):
     """Results could not be delivered."""
 
-    exit_code = ExitCode.INTERNAL
+    code = ExitCode.INTERNAL
 
     def __init__(self, place: str, problem: OSError) -> None:
         super().__init__(f"cannot write {place}: {problem.strerror or problem}")
@@ -28,9 +28,9 @@ class OutputError(click.ClickException):
 class Refusal(click.ClickException):
     """Why nothing is run: lines for standard error as they stand, and the exit code."""
 
-    def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+    def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.code = code
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the lines."""

@@ -43,7 +43,7 @@ def _command(arguments: Sequence[str]) -> int:
         return int(app.main(list(arguments), prog_name="gradcheck", standalone_mode=False) or ExitCode.MET)
     except click.ClickException as problem:
         problem.show()
-        return problem.exit_code if isinstance(problem, (OutputError, Refusal)) else ExitCode.USAGE
+        return problem.code if isinstance(problem, (OutputError, Refusal)) else ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         print("gradcheck: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
@@ -61,10 +61,10 @@ def _command(arguments: Sequence[str]) -> int:
 def _report_bug(bug: Exception) -> None:
     where = traceback.extract_tb(bug.__traceback__)[-1]
     traceback.print_exception(bug, file=sys.stderr)
+    place = f"{where.filename}:{where.lineno}, in {where.name}"
     print(
-        f"gradcheck: internal error: {type(bug).__name__} at {where.filename}:{where.lineno}, in {where.name}; this is a bug"
-        " in gradcheck, not in the gradient: no verdict was reached. Please report it with the traceback above and the"
-        " command that was run.",
+        f"gradcheck: internal error: {type(bug).__name__} at {place}; this is a bug in gradcheck, not in the gradient:"
+        " no verdict was reached. Please report it with the traceback above and the command that was run.",
         file=sys.stderr,
     )
 

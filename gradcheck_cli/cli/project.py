@@ -30,7 +30,7 @@ def read(folder: Path) -> Project:
     except OSError as problem:
         raise Refusal(f"{FILE}: cannot be read: {problem.strerror}") from problem
     table = _table(raw)
-    problems = [problem for key, value in table.items() if (problem := _problem(key, value))]
+    problems = [told for key, value in table.items() if (told := _problem(key, value))]
     if problems:
         raise Refusal("\n".join(problems))
     return Project(**{key: tuple(value) for key, value in table.items()})

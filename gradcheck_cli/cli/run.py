@@ -30,9 +30,7 @@ DEFAULT_PATHS = ("configs",)
 @click.argument("paths", nargs=-1, metavar="[PATH or PATH::NAME]...")
 @click.option("-k", "expression", metavar="EXPR", help="Only checks whose id holds this; and, or, not, parentheses.")
 @click.option("-x", "first", is_flag=True, help="Stop after the first check that is not as expected.")
-@click.option(
-    "--maxfail", type=click.IntRange(min=1), metavar="N", help="Stop after N checks that are not as expected."
-)
+@click.option("--maxfail", type=click.IntRange(min=1), metavar="N", help="Stop after N such checks.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Draw from this seed, whatever the configs say.")
 @click.option("--allow", multiple=True, metavar="MODULE", help="Let configs name code in this module. Repeatable.")
 @result_options
@@ -85,7 +83,7 @@ def _loaded(
     from gradcheck_cli.adapters.references import allow_imports
 
     with config_errors_told():
-        checks = config.load(paths, allow=allow, seed=seed)
+        checks: tuple[CheckSpec, ...] = config.load(paths, allow=allow, seed=seed)
     if allow:
         allow_imports(folders or (".",))
     return checks

@@ -67,6 +67,9 @@ class Explorer:
         if found.inflation > 1 and self.deeper < 3:
             self.deeper += 1
             return self._go(self.low - 1)
+        if not self.ladder.probed and K * found.roundoff >= 0.2 * found.uncertainty:
+            self.ladder.probe()
+            return True
         return self._refine(found, error)
 
     def _closer(self, found: LadderEstimate) -> bool:

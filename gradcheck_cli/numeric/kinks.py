@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,17 +54,36 @@ def band(seen: Trace) -> Band:
 
 
 def sides(
-    objective: Objective, noise: Noise, name: str, index: int, unit: int, away: float, length: float, rounding: float
+    objective: Objective,
+    noise: Noise,
+    name: str,
+    index: int,
+    unit: int,
+    away: float,
+    length: float,
+    rounding: float,
+    error: float = math.inf,
 ) -> Sides:
-    """Compare the VJP with central differences at x + away and x - away; 6 evaluations and 2 VJP calls."""
-    answers = {_side(objective, noise, name, index, unit, sign * away, length, rounding) for sign in (1, -1)}
+    """Compare the VJP with central differences at x + away and x - away; 6 evaluations and 2 VJP calls.
+
+    Right means right to less than half of `error`, the error at the point itself.
+    """
+    answers = {_side(objective, noise, name, index, unit, sign * away, length, rounding, error) for sign in (1, -1)}
     if Sides.WRONG in answers:
         return Sides.WRONG
     return Sides.RIGHT if answers == {Sides.RIGHT} else Sides.UNKNOWN
 
 
 def _side(
-    objective: Objective, noise: Noise, name: str, index: int, unit: int, away: float, length: float, rounding: float
+    objective: Objective,
+    noise: Noise,
+    name: str,
+    index: int,
+    unit: int,
+    away: float,
+    length: float,
+    rounding: float,
+    error: float,
 ) -> Sides:
     function = objective.along(name, index, unit if objective.view == "jacobian" else None)
     moved = objective.arrays[name].copy()
@@ -91,7 +111,9 @@ def _side(
         return Sides.UNKNOWN
     allowed = rough + mismatch + 1e-6 * max(abs(analytic), abs(numeric)) + rounding
     allowed += 1e3 * max(noise.unit, UNIT64) * float(mine.magnitude[0]) / length
-    return Sides.RIGHT if abs(analytic - numeric) <= 4 * allowed else Sides.WRONG
+    if abs(analytic - numeric) > 4 * allowed:
+        return Sides.WRONG
+    return Sides.RIGHT if 4 * allowed <= error / 2 else Sides.UNKNOWN
 
 
 def directions(values: Array, rng: np.random.Generator) -> Iterator[Array]:

@@ -59,9 +59,12 @@ class Judged:
 
     @property
     def power(self) -> float:
-        """The smallest error that would have been seen, relative to the element or a millionth of its slope."""
+        """The smallest error that would have been seen, relative to the element or a millionth of its slope.
+
+        NaN for an element that no output depends on: it has no scale.
+        """
         scale = max(abs(self.element.numeric), 1e-6 * self.slope)
-        return self.element.resolution / scale if scale else math.inf
+        return self.element.resolution / scale if self.slope else math.nan
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def tightness(many: Iterable[Measured]) -> float:
 
 def power(many: Iterable[Measured]) -> tuple[float, float]:
     """Median and worst relative resolution."""
-    ratios = [one.power for each in many for one in each.judged]
+    ratios = [one.power for each in many for one in each.judged if not math.isnan(one.power)]
     return statistics.median(ratios), max(ratios)
 
 
