@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from gradcheck_cli import __version__
@@ -10,14 +11,21 @@ from gradcheck_cli import __version__
 def main() -> int:
     """Run the command line; Ctrl-C is kept from the first import on."""
     if sys.argv[1:] == ["--version"]:  # scripts ask for it in loops: answered before anything is imported
-        print(f"gradcheck {__version__}")
-        return 0
+        return _tell_version()
     try:
         from gradcheck_cli.cli.process import run_process
 
         return run_process(sys.argv[1:])
     except KeyboardInterrupt:
         return 130
+
+
+def _tell_version() -> int:
+    try:
+        os.write(1, f"gradcheck {__version__}\n".encode())  # unbuffered: a closed pipe is noticed here
+    except OSError:
+        return 141
+    return 0
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def of_check(check: CheckResult) -> dict[str, Any]:
         "findings": [vars(finding) for finding in check.findings],
         "arrays": [_array(array) for array in check.arrays],
     }
-    return dict(_strict(_led_by(("id", "name", "file", "line", "column", "layer"), vars(check) | parts)))
+    plain = _led_by(("id", "name", "file", "line", "column", "layer"), vars(check) | parts)
+    del plain["printed"]  # what user code wrote is for people
+    return dict(_strict(plain))
 
 
 def _array(array: ArrayResult) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.plumbing import Bench
-from gradcheck_cli.results import ArrayResult, Element, Finding, Outcome, Resolution, Rows, Verdict, relative
+from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict, relative
 from gradcheck_cli.spec import CheckSpec
-from gradcheck_cli.tiers import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
+from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
 
 
 @dataclass(frozen=True)
@@ -150,29 +150,26 @@ def notes_of(
 def degenerate(bench: Bench, spec: CheckSpec, cotangent: Sequence[Array]) -> list[str]:
     """Points at which wrong formulas happen to be right, where the config forces them."""
     notes = []
-    given = [name for name, one in spec.arrays.items() if one.values is not None or one.draw is not None]
-    for part in cotangent if spec.cotangent is not None else ():
-        if part.size > 1 and (part == part.flat[0]).all():
-            notes.append("the given cotangent is constant: the gradient of softmax and of norm layers vanishes there")
-    for name in given:
+    if spec.cotangent is not None and any(part.size > 1 and (part == part.flat[0]).all() for part in cotangent):
+        notes.append("the given cotangent is constant: the gradient of softmax and of norm layers vanishes there")
+    for name, one in spec.arrays.items():
         values: Any = bench.arrays.get(name)
-        if name in bench.wrt and values.size > 1 and (values == values.flat[0]).all():
-            notes.append(
-                f"all entries of {name!r} are {values.flat[0]:g}: mistakes that only show at unequal values are hidden"
-            )
+        forced = one.values is not None or one.draw is not None
+        if forced and name in bench.wrt and values.size > 1 and (values == values.flat[0]).all():
+            hidden = "mistakes that only show at unequal values are hidden"
+            notes.append(f"all entries of {name!r} are {values.flat[0]:g}: {hidden}")
     return notes
 
 
 def step_warnings(point: Point, sheets: Sequence[Sheet], spec: CheckSpec) -> list[str]:
     """An explicit step whose own error is above the explicit tolerance cannot show that it is kept."""
-    fixed = spec.difference is not None and (spec.difference.step or spec.difference.relative_step)
-    if not fixed or spec.tolerance is None:
+    if not point.fixed_step or spec.tolerance is None:
         return []
-    late = [sheet for sheet in sheets if (sheet.tier > 1).any()]
+    late, total = sum(int((sheet.tier > 1).sum()) for sheet in sheets), sum(sheet.tier.size for sheet in sheets)
     if not late:
         return []
-    count, total = sum(int((sheet.tier > 1).sum()) for sheet in late), sum(sheet.tier.size for sheet in sheets)
-    return [
-        f"the explicit step cannot reach the explicit tolerance at {count} of {total} elements "
+    sentence = (
+        f"the explicit step cannot reach the explicit tolerance at {late} of {total} elements "
         f"(its own error is larger); other steps were tried there"
-    ]
+    )
+    return [sentence]

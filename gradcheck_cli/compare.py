@@ -36,9 +36,9 @@ class Decision(IntEnum):
 class Numbers:
     """What an element is decided by; floats, or arrays of one shape.
 
-    `analytic` and its rounding; `numeric` and its uncertainty; `slope` T and `natural` S, the sizes against which zero is
-    measured; `floor` F; `rho`, the coarsest relative resolution that still is a pass; `digits`, the relative agreement
-    (half the digits) that is no accident.
+    `analytic` and its rounding; `numeric` and its uncertainty; `slope` T and `natural` S, the sizes against which zero
+    is measured; `floor` F; `rho`, the coarsest relative resolution that still is a pass; `digits`, the relative
+    agreement (half the digits) that is no accident.
     """
 
     analytic: Any

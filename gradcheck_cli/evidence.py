@@ -18,6 +18,8 @@ UNIT64, UNIT32 = 2.0**-53, 2.0**-24  # round-off of the working precisions
 class Level:
     """One central difference: step made, value, mismatch C and size V of the one-sided slopes.
 
+    `rounding` is the weighted rounding of the outputs there, which is larger than at x where they are larger.
+
     `right` and `left` are the weighted one-sided slopes of each output; `same` says that all outputs kept every bit.
     """
 
@@ -28,6 +30,7 @@ class Level:
     right: Array
     left: Array
     same: bool
+    rounding: Array
 
 
 class Status(StrEnum):
@@ -45,20 +48,19 @@ class Trace:
 
     levels: tuple[Level, ...]
     noise: tuple[float, ...]
-    absolute_noise: float
+    absolute_noise: tuple[float, ...]
     magnitude: float
     length: float
     relative: float
     hidden: float
 
-    @property
-    def visible(self) -> float:
-        """The second difference above which there is more than noise."""
-        return 8 * self.absolute_noise
+    def visible(self, k: int) -> float:
+        """The second difference at a level above which there is more than noise."""
+        return 8 * self.absolute_noise[k]
 
     @property
     def intercept(self) -> float:
-        """What remains at h = 0 of the mismatch of the one-sided slopes: a kink at x leaves it in every pair of levels."""
+        """What remains at h = 0 of the mismatch of the one-sided slopes: a kink at x leaves it in every pair."""
         remains = []
         for low, high in itertools.pairwise(self.levels):
             jump_low, jump_high = low.right - low.left, high.right - high.left

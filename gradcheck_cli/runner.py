@@ -28,7 +28,8 @@ from gradcheck_cli.plumbing import PURITY, STRUCTURE, Bench, examine, first_look
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
-from gradcheck_cli.tiers import FAIL, PASS, Point, Sheet, judge
+from gradcheck_cli.tiers import judge
+from gradcheck_cli.tiers.scene import FAIL, PASS, Point, Sheet
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
     start, ledger, printed = time.perf_counter(), Ledger(), io.StringIO()
     judged: list[Judged] = []
     error: ErrorInfo | None = None
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), np.errstate(over="ignore", invalid="ignore"):
         try:
             setting = Setting(spec, build(spec), ledger)
             judged = [judge_point(setting, point) for point in range(spec.points)]
@@ -187,7 +188,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     analytic = objective.analytic(wrt)
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks = stacks_agree(objective, wrt, centre, noise)
-    other = np.roll(objective.cotangent, 1) * np.float64(0.75) + 0.125
+    other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
     findings += linearity(objective, wrt, work.gradients, rounding, other)
     method = METHODS[spec.difference.method if spec.difference else "central"]()

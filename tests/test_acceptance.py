@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from gradcheck_cli.results import Verdict
 from tests.corpus import measure
-from tests.corpus.case import Point
-from tests.corpus.measure import measured, measured_wrong
+from tests.corpus.case import Point, hard, points
+from tests.corpus.elementwise import ELEMENTWISE
+from tests.corpus.measure import check, measured, measured_wrong
 from tests.corpus.points import POINTS
 from tests.corpus.wrong import CONTRACT, WRONG, Wrong
 
@@ -31,6 +33,13 @@ def test_kinks_are_counted_and_pass(point: Point) -> None:
     result = measured(point).result
     assert result.verdict is Verdict.PASS, str(result)
     assert sum(array.kinks for array in result.arrays) > 0
+
+
+def test_a_thousand_kinks_are_counted() -> None:
+    (point,) = points("relu", ELEMENTWISE["relu"], thousand=hard(x=np.zeros(1000)))
+    result = check(point.name, point.layer, point)
+    assert result.verdict is Verdict.PASS
+    assert [array.kinks for array in result.arrays] == [1000]
 
 
 @pytest.mark.parametrize("wrong", MUST_FAIL, ids=lambda wrong: wrong.name)

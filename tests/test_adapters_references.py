@@ -15,7 +15,7 @@ from gradcheck_cli.adapters.references import (
     resolve,
 )
 
-SOURCE = '''
+SOURCE = """
 import os
 from os import system
 from os import *
@@ -40,7 +40,7 @@ if True:
     one, (two, *three) = 1, (2, 3)
 for index in ():
     looped = 4
-'''
+"""
 
 
 @pytest.fixture
@@ -162,8 +162,18 @@ def test_resolve_refuses_a_foreign_function_under_an_own_name(importable: Path) 
 
 def test_resolve_says_that_a_name_is_missing(importable: Path) -> None:
     (importable / "nearly_empty.py").write_text("if False:\n    f = 1\n")
-    with pytest.raises(UnresolvedReferenceError, match="^module 'nearly_empty' defines no 'f'$"):
+    with pytest.raises(UnresolvedReferenceError, match=r"^module 'nearly_empty' defines no 'f'$"):
         resolve("nearly_empty:f")
+
+
+def test_resolve_refuses_a_module_and_a_number(importable: Path) -> None:
+    (importable / "holds_values.py").write_text("import os\nsystem = os\nnumber = 1\n")
+    for name, kind in (("system", "module"), ("number", "int")):
+        with pytest.raises(UnresolvedReferenceError) as caught:
+            resolve(f"holds_values:{name}")
+        assert str(caught.value) == (
+            f"{name!r} in 'holds_values' is a {kind}; must be a function or a class defined there"
+        )
 
 
 def test_resolve_says_that_a_module_is_missing() -> None:

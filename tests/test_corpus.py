@@ -68,7 +68,9 @@ def test_wrong_gradient_is_wrong(wrong: Wrong) -> None:
     assert _error_over_floor(wrong) > 1e6
 
 
-@pytest.mark.parametrize("name", ["softmax-plain", "layer_norm-plain", "conv-plain", "attention-plain", "lstm_cell-plain"])
+@pytest.mark.parametrize(
+    "name", ["softmax-plain", "layer_norm-plain", "conv-plain", "attention-plain", "recurrent-plain"]
+)
 def test_truth_agrees_with_the_complex_step(name: str) -> None:
     point, h = BY_NAME[name], 1e-30
     for array in point.wrt:

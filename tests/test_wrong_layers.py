@@ -34,7 +34,7 @@ def _does_anything(wrong: Mutated, shapes: dict[str, tuple[int, ...]]) -> bool:
     return bool(right) and changes(right, wrong.mutator(dict(right)))
 
 
-@pytest.mark.parametrize(("layer", "shapes", "mutator"), _examples())
+@pytest.mark.parametrize(("layer", "shapes", "mutator"), list(_examples()))
 def test_mistake_is_caught(layer: Any, shapes: dict[str, tuple[int, ...]], mutator: str) -> None:
     wrong = Mutated(layer, MUTATORS[mutator])
     if not _does_anything(wrong, shapes):

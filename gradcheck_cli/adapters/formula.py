@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from keyword import iskeyword
 from typing import Any, ClassVar
 
@@ -13,10 +13,9 @@ import numpy as np
 from gradcheck_cli.adapters.expressions import Expression, FormulaError, compile_expression
 from gradcheck_cli.adapters.expressions.compiler import Values
 from gradcheck_cli.adapters.expressions.limits import INTEGER, STEPS
-from gradcheck_cli.layer import Array, ArraySpec, Kind, OptionError, Shape
+from gradcheck_cli.adapters.user_code import spec_of
+from gradcheck_cli.layer import Array, ArraySpec, OptionError, Shape
 from gradcheck_cli.registry import did_you_mean
-
-_KINDS: Mapping[str, Kind] = {"b": "boolean", "i": "integer", "u": "integer"}
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,20 @@ class Formula:
     def problems(self, arrays: Collection[str], constants: Collection[str]) -> list[tuple[str, str]]:
         return [*_names(self, arrays, constants), *_Compiled.of(self, arrays, constants).mistakes()]
 
+    def accepts(self, constants: Collection[str]) -> tuple[str, ...]:
+        """Those of the constants that an expression uses, for a chain that shares its constants."""
+        uses = _Compiled.of(self, (), constants).uses
+        return tuple(name for name in constants if _normal(name) in uses)
+
     def build(self, arrays: Mapping[str, Array], constants: Mapping[str, Any], seed: int) -> FormulaLayer:  # noqa: ARG002 - nothing is random
         for path, sentence in self.problems(arrays, constants):
             raise ValueError(f"formula.{path}: {sentence}")
         compiled = _Compiled.of(self, arrays, constants)
         specs = {
-            name: ArraySpec(
-                array.shape, _KINDS.get(array.dtype.kind, "float"), differentiable=name in compiled.derivative
-            )
-            for name, array in arrays.items()
+            name: replace(spec, differentiable=spec.differentiable and name in compiled.derivative)
+            for name, spec in ((name, spec_of(array)) for name, array in arrays.items())
         }
-        used = {name: constants[name] for name in constants if _normal(name) in compiled.uses}
+        used = {name: constants[name] for name in self.accepts(constants)}
         kind = JacobianLayer if self.jacobian else FormulaLayer
         return kind(compiled, specs, {name: _number(name, value) for name, value in used.items()})
 
@@ -70,10 +72,7 @@ class FormulaLayer:
     constants: Mapping[str, Any]
 
     def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
-        return {
-            name: ArraySpec(given.get(name, spec.shape), spec.kind, spec.draw, spec.differentiable)
-            for name, spec in self.specs.items()
-        }
+        return {name: replace(spec, shape=given.get(name, spec.shape)) for name, spec in self.specs.items()}
 
     def forward(self, **arrays: Array) -> Array:
         values = self._values(arrays)

@@ -65,13 +65,17 @@ def initialised(
     for thing, values in ((first, inputs), (second, others)):
         with seeded(seed):
             run(thing, values)
+    varying = {key for key, value in _attributes(first).items() if not _same(value, _attributes(second).get(key))}
     _restore(first, second, copied(made))
-    return first, {key for key, value in _attributes(first).items() if not _same(value, _attributes(second).get(key))}
+    return first, varying
 
 
 def _nudged(values: Array) -> Array:
     """Another input like this one; integers are turned around, for they may be labels."""
-    return values * 1.01 + 0.001 if values.dtype.kind == "f" else np.flip(values)
+    if values.dtype.kind == "f":
+        return values * 1.01 + 0.001
+    turned = np.flip(values)
+    return np.roll(values, 1) if np.array_equal(turned, values) else turned
 
 
 def _attributes(thing: object) -> dict[str, Any]:

@@ -99,6 +99,10 @@ def resolve(reference: str) -> object:
         raise UnresolvedReferenceError(f"module {module_name!r} defines no {name!r}")
     thing = vars(module)[name]
     home = getattr(thing, "__module__", None)
+    if home is None:
+        raise UnresolvedReferenceError(
+            f"{name!r} in {module_name!r} is a {type(thing).__name__}; must be a function or a class defined there"
+        )
     if home != module_name:
         raise UnresolvedReferenceError(
             f"{name!r} in {module_name!r} was defined in {home!r}; must be defined in the module itself: "

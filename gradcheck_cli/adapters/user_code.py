@@ -52,7 +52,8 @@ class Code:
         """Wrap what a reference led to, called by its own name where it has one."""
         if not callable(thing):
             raise UserCodeError(f"{reference} is a {type(thing).__name__}; must be a function")
-        return cls(thing, getattr(thing, "__name__", reference))
+        own = getattr(thing, "__name__", "<unnamed>")
+        return cls(thing, own if own.isidentifier() else reference)
 
     @cached_property
     def parameters(self) -> list[inspect.Parameter]:
@@ -129,6 +130,8 @@ class Code:
         `how` says how the order is told, for the message when the number is wrong.
         """
         wanted = [name for name in order if name is not None]
+        if value is None and wanted:
+            raise self.error(f"{self.name} returned None; must return the gradient for {listed(wanted)}")
         if isinstance(value, Mapping):
             keys = {name: [key for key in spellings(name) if key in value] for name in wanted}
             for name, found in keys.items():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
 from gradcheck_cli import __version__
+from gradcheck_cli.cli.output import closed_pipe_noticed
 from gradcheck_cli.registry import did_you_mean
 
 COMMANDS = ("run", "check", "layers", "validate")  # each a module of this package with a command of the same name
@@ -46,6 +48,16 @@ class Commands(click.Group):
             ctx.fail(f"no such command {cmd_name!r}{did_you_mean(cmd_name, COMMANDS)}")
         command: click.Command = getattr(importlib.import_module(f"gradcheck_cli.cli.{cmd_name}"), cmd_name)
         return command
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Read the words; --help prints already here."""
+        with closed_pipe_noticed():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command."""
+        with closed_pipe_noticed():
+            return super().invoke(ctx)
 
 
 app = Commands("gradcheck", help=HELP, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.cli.output import PIPED_WIDTH, Destination, Look, Refusal, show
-from gradcheck_cli.results import ExitCode
+from gradcheck_cli.results import CheckResult, ExitCode
 
 if TYPE_CHECKING:
     from gradcheck_cli.spec import RunSpec
@@ -33,7 +33,14 @@ def execute(spec: RunSpec, destinations: Sequence[Destination], look: Look, verb
     table = Table(look.width, look.colour, verbosity, spec.rows)
     taken = any(one.path is None for one in destinations)  # standard output belongs to a report
     count = len(spec.checks)
-    result = runner.run(spec, None if taken else lambda check: show(table.check(check, count)))
+
+    def tell(check: CheckResult) -> None:
+        if not taken:
+            show(table.check(check, count))
+        if check.printed and not check.met:
+            print(f"{check.id} printed:\n{check.printed.rstrip()}", file=sys.stderr)
+
+    result = runner.run(spec, tell)
     if not taken:
         show(table.closing(result))
     for one in destinations:

@@ -29,12 +29,13 @@ def layers(name: str | None, as_json: bool) -> ExitCode:
     import json
 
     from gradcheck_cli.cli.pages import page
-    from gradcheck_cli.registry import LAYERS, UnknownNameError
+    from gradcheck_cli.registry import LAYERS, UnknownNameError, did_you_mean
 
     try:
         pages = [page(one, LAYERS[one]) for one in ([name] if name else LAYERS)]
     except UnknownNameError as error:
-        raise click.UsageError(f"{error}; gradcheck layers lists them.") from error
+        hint = "" if did_you_mean(error.name, LAYERS) else "; gradcheck layers lists them"
+        raise click.UsageError(f"{error}{hint}") from error
     if as_json:
         plain = [one.to_dict() for one in pages]
         show(json.dumps(plain[0] if name else plain, indent=2, ensure_ascii=False) + "\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +25,19 @@ class OutputError(click.ClickException):
 
     def __init__(self, place: str, problem: OSError) -> None:
         super().__init__(f"cannot write {place}: {problem.strerror or problem}")
+
+
+class ClosedPipeError(Exception):
+    """Whoever read the output went away. No OSError, for click would end the process with the code of a verdict."""
+
+
+@contextmanager
+def closed_pipe_noticed() -> Iterator[None]:
+    """Turn the error of the system into ours."""
+    try:
+        yield
+    except BrokenPipeError as closed:
+        raise ClosedPipeError from closed
 
 
 class Refusal(click.ClickException):

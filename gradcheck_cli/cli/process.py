@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import click
 
-from gradcheck_cli.cli.output import OutputError, Refusal
+from gradcheck_cli.cli.output import ClosedPipeError, OutputError, Refusal
 from gradcheck_cli.results import ExitCode
 
 CLOSED_PIPE = 141  # what a shell reports of any program whose reader went away: 128 + SIGPIPE
@@ -47,11 +47,7 @@ def _command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         print("gradcheck: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except SystemExit as end:  # click ends the process by itself with 1 when a pipe is closed
-        if isinstance(end.__context__, BrokenPipeError):
-            return CLOSED_PIPE
-        raise
-    except BrokenPipeError:
+    except ClosedPipeError:
         return CLOSED_PIPE
     except Exception as bug:  # noqa: BLE001 - the last line of defence: a crash must not look like a verdict
         _report_bug(bug)

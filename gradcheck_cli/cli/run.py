@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,10 +83,11 @@ def _loaded(
     from gradcheck_cli import config
     from gradcheck_cli.adapters.references import allow_imports
 
+    folders = folders or (".",)
     with config_errors_told():
-        checks: tuple[CheckSpec, ...] = config.load(paths, allow=allow, seed=seed)
+        checks = config.load(paths, allow=allow, seed=seed, stdin=sys.stdin, pythonpath=folders)
     if allow:
-        allow_imports(folders or (".",))
+        allow_imports(folders)
     return checks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from gradcheck_cli.cli.execution import config_errors_told
@@ -25,7 +27,7 @@ def validate(paths: tuple[str, ...]) -> ExitCode:
     from gradcheck_cli import config
 
     with config_errors_told():
-        checks = config.load(paths)
+        checks = config.validate(paths, stdin=sys.stdin)
     files = len({check.file for check in checks})
     show(f"{len(checks)} check{'s' * (len(checks) != 1)} in {files} file{'s' * (files != 1)} can be run\n")
     return ExitCode.MET

@@ -1,1 +1,7 @@
 """Strict YAML to checks: every problem at once, each with file, line and column."""
+
+from gradcheck_cli.config.loading import load, validate
+from gradcheck_cli.config.problems import ConfigError, Problem
+from gradcheck_cli.config.words import from_words
+
+__all__ = ["ConfigError", "Problem", "from_words", "load", "validate"]

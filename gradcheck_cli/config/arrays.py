@@ -28,7 +28,10 @@ def read_array(node: Node, folder: Path, problems: Problems) -> Given | None:
         values = numbers(node, problems)
         return None if values is None else Given(values=values)
     keys = fit(ArrayKeys, node, problems)
-    if keys is None:
+    empty = [entry for entry in node.mapping.values() if entry.value is None]
+    for entry in empty:
+        problems.add(entry.place, "nothing; must be given or left out")
+    if keys is None or empty:
         return None
     sources = [name for name in ("values", "file", "shape", *DRAWS) if name in node.mapping]
     draws = [name for name in sources if name in DRAWS]

@@ -27,8 +27,10 @@ def read_cotangent(
         problems.add(node.place, f"{came}; must be a list of {count}, one for each output")
         return None
     parts = node.items if count > 1 else [node]
-    read = [_one(part, shapes[k] if shapes is not None else None, folder, dtype, problems) for k, part in enumerate(parts)]
-    return tuple(one for one in read if one is not None) if None not in [one is None or None for one in read] else None
+    wanted = shapes if shapes is not None else [None] * count
+    read = [_one(part, shape, folder, dtype, problems) for part, shape in zip(parts, wanted, strict=True)]
+    arrays = tuple(one for one in read if one is not None)
+    return arrays if len(arrays) == count else None
 
 
 def _one(node: Node, shape: Shape | None, folder: Path, dtype: str, problems: Problems) -> Array | None:

@@ -37,7 +37,9 @@ def load_array(folder: Path, written: str) -> Array:
             raise FileError(f"{name!r} has {size} bytes; must be at most {BYTES}")
         array = _member(path, member) if member else np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise FileError(f"{name!r} can't be read ({clipped(str(error), 200)}); must be what numpy.save writes") from None
+        raise FileError(
+            f"{name!r} can't be read ({clipped(str(error), 200)}); must be what numpy.save writes"
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise FileError(f"{written!r} holds {getattr(array, 'dtype', 'several arrays')}; must be an array of numbers")
     return array

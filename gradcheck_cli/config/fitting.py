@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class Fitting:
         try:
             specs = layer.arrays(**given_shapes(self.given))
         except (ArrayError, OptionError) as error:
-            names = _names(layer)
-            if names is not None and self._drop_unknown(names):
+            usual = usual_specs(layer)
+            if usual is not None and self._drop_unknown(usual):
                 return self.specs(layer)
             self.note(error)
             return None
@@ -81,21 +81,24 @@ class Fitting:
             elif one.values is not None and wanted and (wrong := misfit(one.values, wanted)):
                 self.problems.add(self.place(name), wrong)
 
-    def wrt(self, key: str, names: Collection[str], specs: Mapping[str, ArraySpec] | None) -> None:
-        """Note names under `wrt` or `expect_arrays` that are no differentiable arrays. Without specs, names may be new."""
+    def wrt(
+        self, key: str, names: Sequence[str], specs: Mapping[str, ArraySpec] | None, *, closed: bool = True
+    ) -> None:
+        """Note names under `wrt` or `expect_arrays` that are no differentiable arrays.
+
+        Unless it is closed, the layer may have arrays beside those of the specs.
+        """
         for k, name in enumerate(names):
-            node = self.check.mapping[key].items[k]
+            place = self.check.mapping[key].items[k].place
             spec = specs.get(name) if specs is not None else None
-            dtype = self.given[name].dtype if name in self.given else None
-            if list(names).index(name) < k:
-                self.problems.add(node.place, f"{name!r} again; must be named once")
-            elif specs is not None and spec is None:
-                self.problems.add(node.place, unknown("array", name, specs))
-            elif (spec and spec.kind != "float") or (dtype and not _suits(dtype, "float")):
-                kind = spec.kind if spec and spec.kind != "float" else dtype
-                self.problems.add(node.place, f"{name!r} is an array of kind {kind}; must be a float array")
+            if name in names[:k]:
+                self.problems.add(place, f"{name!r} again; must be named once")
+            elif spec is None and specs is not None and closed:
+                self.problems.add(place, unknown("array", name, specs))
+            elif spec is not None and spec.kind != "float":
+                self.problems.add(place, f"{name!r} is an array of kind {spec.kind}; must be a float array")
             elif spec is not None and not spec.differentiable:
-                self.problems.add(node.place, f"{name!r} has no gradient; must be a differentiable array")
+                self.problems.add(place, f"{name!r} has no gradient; must be an array that has one")
 
     def outputs(self, layer: Layer, specs: Mapping[str, ArraySpec], dtype: str, seed: int) -> list[Shape] | None:
         """Return the shapes of the outputs, from one run at drawn arrays, unless the arrays are large."""
@@ -111,10 +114,10 @@ class Fitting:
             return None
 
 
-def _names(layer: Layer) -> Collection[str] | None:
-    """The names of the arrays at default shapes; None if the options rule those out."""
+def usual_specs(layer: Layer) -> Mapping[str, ArraySpec] | None:
+    """The arrays at default shapes; None if the options rule those out."""
     try:
-        return tuple(layer.arrays())
+        return layer.arrays()
     except (ArrayError, OptionError):
         return None
 

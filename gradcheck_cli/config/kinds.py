@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
-from gradcheck_cli.adapters import references
 from gradcheck_cli.adapters.chain import Chain, ForeignChain
+from gradcheck_cli.adapters.references import malformed, refusal
 from gradcheck_cli.config.nodes import Node
-from gradcheck_cli.config.paths import find
+from gradcheck_cli.config.paths import note_at
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import Strict, fit, unknown
 from gradcheck_cli.layer import Layer, OptionError
@@ -58,15 +58,15 @@ def read_subject(node: Node, problems: Problems) -> Subject | None:
         return None
     if present[0] == "chain":
         return _chain(node, problems)
-    layer = _layer(node, problems) if present[0] == "layer" else _foreign(node, present[0], problems)
-    if layer is None:
-        return None
-    return Subject(layer, default_name(node), node.mapping[present[0]])
+    if present[0] != "layer":
+        return _foreign(node, present[0], problems)
+    layer = _layer(node, problems)
+    return None if layer is None else Subject(layer, default_name(node), node.mapping["layer"])
 
 
 def _layer(node: Node, problems: Problems) -> Layer | None:
     named = node.mapping["layer"]
-    _refuse_beside(node, ("order", "device"), "layer", problems)
+    refuse_beside(node, ("order", "device"), "layer", problems)
     if not isinstance(named.value, str):
         problems.add(named.place, f"{named.shown()}; must be the name of a layer")
         return None
@@ -75,12 +75,14 @@ def _layer(node: Node, problems: Problems) -> Layer | None:
     except UnknownNameError as error:
         problems.add(named.place, str(error))
         return None
-    options = node.mapping.get("options", Node({}, named.place))
-    layer = _construct(cls, options if options.value is not None else Node({}, named.place), "option", problems)
-    return layer  # noqa: RET504 - typed by its registry as anything
+    options = node.mapping.get("options")
+    if options is None or options.value is None:
+        options = Node({}, named.place)
+    layer: Layer | None = _construct(cls, options, "option", problems)
+    return layer
 
 
-def _foreign(node: Node, kind: str, problems: Problems) -> Foreign | None:
+def _foreign(node: Node, kind: str, problems: Problems) -> Subject | None:
     cls, named = ADAPTERS[kind], node.mapping[kind]
     short = getattr(cls, "short", None)
     keys = [name.rstrip("_") for name in _fields(cls)]
@@ -92,20 +94,22 @@ def _foreign(node: Node, kind: str, problems: Problems) -> Foreign | None:
             if name in named.mapping:
                 problems.add(node.key(name), f"{name!r} both beside and in {kind!r}; must be given once")
             named = named.with_entry(name, node.mapping[name], node.key(name))
-        _refuse_beside(node, [name for name in BESIDE if name not in keys], kind, problems)
+        refuse_beside(node, [name for name in BESIDE if name not in keys], kind, problems)
     foreign: Foreign | None = _construct(cls, named, "key", problems)
-    return foreign
+    return None if foreign is None else Subject(foreign, kind, named)
 
 
-def _refuse_beside(node: Node, names: Iterable[str], kind: str, problems: Problems) -> None:
+def refuse_beside(node: Node, names: Iterable[str], kind: str, problems: Problems) -> None:
+    """Note keys that mean nothing to this kind, if the check itself has them; defaults serve other kinds as well."""
     for name in names:
-        if name in node.mapping:
+        said = name in node.mapping and node.mapping[name].value is not None
+        if said and node.key(name).path.startswith(node.place.path):
             problems.add(node.key(name), f"{name!r} beside {kind!r}; must be left out")
 
 
 def _chain(node: Node, problems: Problems) -> Subject | None:
     named = node.mapping["chain"]
-    _refuse_beside(node, BESIDE, "chain", problems)
+    refuse_beside(node, BESIDE, "chain", problems)
     if not named.items or not all(isinstance(item.value, dict) for item in named.items):
         odd = next((item for item in named.items if not isinstance(item.value, dict)), named)
         must = "must be a list of links, as in [{layer: linear}, {layer: softmax}]"
@@ -116,8 +120,9 @@ def _chain(node: Node, problems: Problems) -> Subject | None:
     if len(built) < len(links):
         return None
     labels = tuple(link.name for link in built)
-    if all(isinstance(link.layer, Foreign) is False for link in built):
-        return Subject(Chain(tuple(link.layer for link in built), labels), "chain", named)  # type: ignore[misc]
+    layers = tuple(link.layer for link in built if not isinstance(link.layer, Foreign))
+    if len(layers) == len(built):
+        return Subject(Chain(layers, labels), "chain", named)
     return Subject(ForeignChain(tuple(link.layer for link in built), labels), "chain", named)
 
 
@@ -174,15 +179,20 @@ def _model(cls: type) -> type[BaseModel]:
 
 def note_foreign(subject: Subject, known: Collection[str], constants: Collection[str], problems: Problems) -> None:
     """Note what a description of somebody's code says is wrong with itself. Nothing is imported."""
-    for option, sentence in subject.layer.problems(known, constants):  # type: ignore[union-attr]
-        problems.add(find(subject.node, option).place, sentence)
+    for option, sentence in cast("Foreign", subject.layer).problems(known, constants):
+        note_at(subject.node, option, sentence, problems)
 
 
-def note_references(subject: Subject, allow: Collection[str] | None, problems: Problems) -> Mapping[str, str]:
-    """Note the references to code that are malformed or, given what is allowed, are not. Nothing is imported."""
-    found: Mapping[str, str] = subject.layer.references()  # type: ignore[union-attr]
+def note_references(
+    subject: Subject, allow: Collection[str] | None, pythonpath: Sequence[str], problems: Problems
+) -> Mapping[str, str]:
+    """Return the references to code, and note those that are malformed or not allowed. Nothing is imported.
+
+    With `allow` None, whether they are allowed is not asked.
+    """
+    found = cast("Foreign", subject.layer).references()
     for option, reference in found.items():
-        allowed = [reference.partition(":")[0]] if allow is None else allow
-        if sentence := references.refusal(reference, allowed):
-            problems.add(find(subject.node, option).place, sentence)
+        sentence = malformed(reference) if allow is None else refusal(reference, allow, pythonpath)
+        if sentence:
+            note_at(subject.node, option, sentence, problems)
     return found

@@ -113,13 +113,13 @@ DType: TypeAlias = Literal[
 
 
 class ArrayKeys(Strict):
-    """One array, if it is not given as bare numbers. A key that is written must say something."""
+    """One array, if it is not given as bare numbers."""
 
     values: Any = None
-    file: Word = Field(default="")
-    shape: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=None)
-    normal: NormalKeys = Field(default=None)
-    uniform: UniformKeys = Field(default=None)
-    integers: IntegersKeys = Field(default=None)
-    fill: bool | Finite = Field(default=None)
-    dtype: DType = Field(default=None)
+    file: Word | None = None
+    shape: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    normal: NormalKeys | None = None
+    uniform: UniformKeys | None = None
+    integers: IntegersKeys | None = None
+    fill: bool | Finite | None = None
+    dtype: DType | None = None

@@ -23,7 +23,7 @@ EXPANDED = 100_000  # nodes that all aliases of a file together may add
 BYTES = 32 * 2**20
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The rest of the file can't be read."""
 
     def __init__(self, place: Place, message: str) -> None:
@@ -54,11 +54,11 @@ def read(text: str, file: str | None, problems: Problems) -> Node | None:
     try:
         for event in _events(text, file):
             builder.take(event)
-    except _Refused as refused:
+    except _RefusedError as refused:
         problems.add(refused.place, refused.message)
         return None
     if builder.root is None:
-        problems.add(Place(file, file and 1, file and 1), "nothing is in it; must be a mapping")
+        problems.add(Place(file, 1, 1), "nothing is in it; must be a mapping")
     return None if builder.broken else builder.root
 
 
@@ -72,13 +72,28 @@ def _events(text: str, file: str | None) -> Iterator[Any]:
         yield from YAML(typ="safe", pure=True).parse(text)
     except ReaderError as error:
         place = Place(file, *_position(text, error.position))
-        raise _Refused(place, f"the character {chr(error.character)!r}; must be escaped, in double quotes") from None
+        raise _RefusedError(
+            place, f"the character {chr(error.character)!r}; must be escaped, in double quotes"
+        ) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
-        raise _Refused(place, f"no YAML: {', '.join(part for part in (error.context, error.problem) if part)}") from None
+        raise _RefusedError(
+            place, f"no YAML: {', '.join(part for part in (error.context, error.problem) if part)}"
+        ) from None
     except (YAMLError, ValueError, OverflowError) as error:  # the scanner passes int() and chr() on
-        raise _Refused(Place(file), f"no YAML: {clipped(str(error), 200)}") from None
+        raise _RefusedError(Place(file), f"no YAML: {clipped(str(error), 200)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """How many nodes there are in a node, itself and what aliases expand to included, and on how many levels."""
+
+    size: int = 1
+    depth: int = 0
+
+    def around(self, inner: _Extent) -> _Extent:
+        return _Extent(self.size + inner.size, max(self.depth, inner.depth + 1))
 
 
 @dataclass
@@ -90,7 +105,7 @@ class _Open:
     keys: dict[str, Place] = field(default_factory=dict)
     key: str | None = None
     waiting: bool = False
-    size: int = 1
+    extent: _Extent = _Extent(1, 1)
 
     def path(self) -> str:
         """The path of the entry that comes next."""
@@ -107,7 +122,7 @@ class _Builder:
         self.root: Node | None = None
         self.broken = False
         self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._anchors: dict[str, tuple[Node, _Extent] | None] = {}
         self._documents = self._expanded = 0
 
     def take(self, event: Any) -> None:
@@ -117,12 +132,12 @@ class _Builder:
         if getattr(event, "ctag", None) is not None:
             self._note(place, f"the tag {str(event.ctag)!r}; must be plain YAML, which has none")
         if kind == "Scalar":
-            self._add(Node(self._scalar(event, place), place, written=event.value), 1, event.anchor)
+            self._add(Node(self._scalar(event, place), place, written=event.value), _Extent(), event.anchor)
         elif kind in ("SequenceStart", "MappingStart"):
             self._begin(Node([] if kind[0] == "S" else {}, place), event.anchor)
         elif kind in ("SequenceEnd", "MappingEnd"):
             done = self._open.pop()
-            self._add(Node(done.node.value, done.node.place, done.keys), done.size, done.anchor)
+            self._add(Node(done.node.value, done.node.place, done.keys), done.extent, done.anchor)
         elif kind == "Alias":
             self._alias(event.anchor, place)
         elif kind == "DocumentStart":
@@ -139,7 +154,7 @@ class _Builder:
     def _document(self, event: Any, place: Place) -> None:
         self._documents += 1
         if self._documents > 1:
-            raise _Refused(place, "a second document; must be one")
+            raise _RefusedError(place, "a second document; must be one")
         if event.version not in (None, (1, 2)):
             self._note(place, f"YAML {'.'.join(map(str, event.version))}; must be 1.2")
 
@@ -151,38 +166,44 @@ class _Builder:
             self._note(place, "half of a surrogate pair; must be a character")
             return ""
         except ValueError as error:
-            self._note(place, f"{error}; must be one that Python reads")
+            self._note(place, str(error))
             return 0
         return value
 
     def _begin(self, node: Node, anchor: str | None) -> None:
         if len(self._open) >= DEPTH:
-            raise _Refused(node.place, f"nested deeper than {DEPTH} levels; must be flatter")
+            raise self._too_deep(node.place)
         if anchor:
             self._anchors[anchor] = None
         self._open.append(_Open(node, anchor))
 
+    def _too_deep(self, place: Place) -> _RefusedError:
+        place = Place(place.file, place.line, place.column)  # the path would be a long one
+        return _RefusedError(place, f"nested deeper than {DEPTH} levels; must be flatter")
+
     def _alias(self, anchor: str, place: Place) -> None:
         if anchor not in self._anchors:
-            raise _Refused(place, f"the alias '*{anchor}' of nothing; must follow its anchor '&{anchor}'")
+            raise _RefusedError(place, f"the alias '*{anchor}' of nothing; must follow its anchor '&{anchor}'")
         known = self._anchors[anchor]
         if known is None:
-            raise _Refused(place, f"the alias '*{anchor}' inside its own anchor; must follow it")
-        node, size = known
-        self._expanded += size
+            raise _RefusedError(place, f"the alias '*{anchor}' inside its own anchor; must follow it")
+        node, extent = known
+        self._expanded += extent.size
+        if len(self._open) + extent.depth > DEPTH:
+            raise self._too_deep(place)
         if self._expanded > EXPANDED:
-            raise _Refused(place, f"aliases that expand to more than {EXPANDED} values; must be fewer")
-        self._add(node, size, None)
+            raise _RefusedError(place, f"aliases that expand to more than {EXPANDED} values; must be fewer")
+        self._add(node, extent, None)
 
-    def _add(self, node: Node, size: int, anchor: str | None) -> None:
+    def _add(self, node: Node, extent: _Extent, anchor: str | None) -> None:
         """Put a finished node where it belongs."""
         if anchor:
-            self._anchors[anchor] = (node, size)
+            self._anchors[anchor] = (node, extent)
         if not self._open:
             self.root = node
             return
         parent = self._open[-1]
-        parent.size += size
+        parent.extent = parent.extent.around(extent)
         if isinstance(parent.node.value, list):
             parent.node.value.append(node)
         elif not parent.waiting:
@@ -195,7 +216,9 @@ class _Builder:
     def _key(self, node: Node, parent: _Open) -> str | None:
         """The text of a key, or None for one that can't be."""
         if node.value == "<<":
-            self._note(node.place, "a merge key '<<'; must be written out, for YAML 1.2 has none (see defaults, extends)")
+            self._note(
+                node.place, "a merge key '<<'; must be written out, for YAML 1.2 has none (see defaults, extends)"
+            )
             return None
         if not isinstance(node.value, str):
             self._note(node.place, f"{node.shown()} as a key; must be a word")

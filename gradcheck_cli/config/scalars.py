@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 
+DIGITS = 1000  # Python turns no integer of more than 4300 decimal digits into text
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE, _FALSE = frozenset({"true", "True", "TRUE"}), frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -24,7 +24,7 @@ _NAN = frozenset({".nan", ".NaN", ".NAN"})
 def resolve(word: str) -> str | int | float | bool | None:
     """Return the value of an unquoted word.
 
-    Raises ValueError for an integer of more digits than Python reads.
+    Raises ValueError for an integer of too many digits.
     """
     if word in _NULL:
         return None
@@ -32,13 +32,10 @@ def resolve(word: str) -> str | int | float | bool | None:
         return word in _TRUE
     if not (word[0] in "-+." or word[0].isdigit()):
         return word
-    if _INTEGER.fullmatch(word):
-        limit = sys.get_int_max_str_digits()
-        if limit and len(word) > limit:
-            raise ValueError(f"a number of {len(word)} digits")
-        return int(word)
-    if _BASED.fullmatch(word):
-        return int(word[2:], 8 if word[1] == "o" else 16)
+    if _INTEGER.fullmatch(word) or _BASED.fullmatch(word):
+        if len(word) > DIGITS:
+            raise ValueError(f"a number of {len(word)} digits; must have at most {DIGITS}")
+        return int(word[2:], {"o": 8, "x": 16}[word[1]]) if word[1:2] in ("o", "x") else int(word)
     if _FLOAT.fullmatch(word):
         return float(word)
     if infinite := _INFINITE.fullmatch(word):

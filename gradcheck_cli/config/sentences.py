@@ -50,9 +50,9 @@ _MUST = {
 
 @dataclass(frozen=True)
 class _Error:
-    """One error of pydantic's: the deepest node it is about, how deep that is, and what must hold."""
+    """One error of pydantic's: the steps to what it is about, as far as no branch of a union is one, and the rest."""
 
-    node: Node
+    steps: tuple[Step, ...]
     depth: int
     place: Place
     came: str
@@ -77,34 +77,28 @@ def fit(
         return model.model_validate_json(json.dumps(node.plain()))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-    _note([_read(one, model, node, what, also) for one in errors], errors, problems)
+    _note([_read(one, model, node, what, also) for one in errors], problems)
     wrong = {str(one["loc"][0]) for one in errors if one["loc"]}
     if not part or not wrong or any(one["type"] == "missing" and len(one["loc"]) == 1 for one in errors):
         return None
     return fit(model, node.without(*wrong), Problems(), part=False)
 
 
-def _note(read: list[_Error], errors: list[Any], problems: Problems) -> None:
+def _note(read: list[_Error], problems: Problems) -> None:
     """Note the errors, those of the branches of one union as one: the branch that fits deepest speaks."""
     branches: dict[tuple[Step, ...], list[_Error]] = {}
-    for one, raw in zip(read, errors, strict=True):
-        loc = raw["loc"]
-        plain = one.depth >= len(loc) or raw["type"] in ("missing", "extra_forbidden")
-        branches.setdefault(loc if plain else loc[: _forks(loc, one.node)], []).append(one)
+    for one in read:
+        branches.setdefault(one.steps, []).append(one)
     for group in branches.values():
         deepest = max(one.depth for one in group)
-        spoken = [one for one in group if one.depth == deepest]
-        musts = list(dict.fromkeys(one.must.removeprefix("must be ") for one in spoken))
-        must = spoken[0].must if len(musts) == 1 else f"must be {' or '.join(musts)}"
-        problems.add(spoken[0].place, "; ".join(part for part in (spoken[0].came, must) if part))
-
-
-def _forks(loc: tuple[Step, ...], node: Node) -> int:
-    """How many steps come before pydantic's name for the branch of a union, which is no key of the node."""
-    for count, step in enumerate(loc):
-        if isinstance(step, str) and not step.isidentifier() or step in ("int", "float", "str", "bool"):
-            return count
-    return len(loc)
+        spoken: dict[Place, list[_Error]] = {}
+        for one in group:
+            if one.depth == deepest:
+                spoken.setdefault(one.place, []).append(one)
+        for place, errors in spoken.items():
+            musts = list(dict.fromkeys(one.must.removeprefix("must be ") for one in errors))
+            must = errors[0].must if len(musts) == 1 else f"must be {' or '.join(musts)}"
+            problems.add(place, f"{errors[0].came}; {must}" if errors[0].came else must)
 
 
 def _read(error: Mapping[str, Any], model: type[BaseModel], node: Node, what: str, also: Collection[str]) -> _Error:
@@ -112,15 +106,26 @@ def _read(error: Mapping[str, Any], model: type[BaseModel], node: Node, what: st
     if kind == "extra_forbidden":
         parent, depth = node.at(loc[:-1])
         known = [*_keys(model, loc[:-1]), *(also if len(loc) == 1 else ())]
-        return _Error(parent, depth, parent.key(loc[-1]), "", unknown(what, loc[-1], known))
+        return _Error(loc, depth, parent.key(loc[-1]), "", unknown(what, loc[-1], known))
     found, depth = node.at(loc)
     if kind == "missing":
-        came = f"no {what} {loc[-1]!r}" if isinstance(loc[-1], str) else found.shown()
-        return _Error(found, depth, found.place, came, "must be given" if isinstance(loc[-1], str) else "must have more")
+        if isinstance(loc[-1], str):
+            return _Error(loc, depth, found.place, f"no {what} {loc[-1]!r}", "must be given")
+        return _Error(_before_branch(loc, node), depth, found.place, found.shown(), "must be a longer list")
     must = _MUST[kind].format(**error.get("ctx", {})) if kind in _MUST else error["msg"]
     if kind == "literal_error":
         must += did_you_mean(str(found.value), re.findall(r"'([^']*)'", must))
-    return _Error(found, depth, found.place, found.shown(), must)
+    return _Error(_before_branch(loc, node), depth, found.place, found.shown(), must)
+
+
+def _before_branch(loc: tuple[Step, ...], node: Node) -> tuple[Step, ...]:
+    """The steps up to pydantic's name for the branch of a union, which leads nowhere."""
+    for count, step in enumerate(loc):
+        found = node.child(step)
+        if found is None:
+            return loc[:count]
+        node = found
+    return loc
 
 
 def _keys(model: type[BaseModel], loc: tuple[Step, ...]) -> list[str]:

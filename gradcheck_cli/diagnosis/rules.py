@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
-from gradcheck_cli.layer import Array
+from gradcheck_cli.diagnosis import coupling, extremes, ordering, places, scaling, terms
+from gradcheck_cli.diagnosis.suspect import Evidence, Suspect
 from gradcheck_cli.results import Finding
 
+__all__ = ["RULES", "Evidence", "Rule", "explain"]
 
-@dataclass(frozen=True)
-class Evidence:
-    """What is known after every element was judged: the point, the outputs, and the sheets of the arrays."""
+Rule: TypeAlias = Callable[[Suspect], Finding | None]
 
-    layer: Any
-    arrays: Mapping[str, Array]
-    outputs: Sequence[Array]
-    cotangent: Sequence[Array]
-    view: str
-    sheets: Sequence[Any]
+# The first that explains every element of an array wins: from what needs no guess and what has no free number, over what
+# is fitted, to what only says where.
+RULES: tuple[Rule, ...] = (
+    extremes.lost_digits,
+    extremes.not_finite,
+    extremes.all_zero,
+    extremes.at_kinks,
+    scaling.wrong_sign,
+    scaling.constant_factor,
+    ordering.swapped,
+    ordering.transposed,
+    ordering.axis_flipped,
+    ordering.shifted,
+    ordering.permuted,
+    ordering.one_number,
+    scaling.built_from_dy,
+    scaling.scaled_by_array,
+    extremes.inverted,
+    terms.known_term,
+    coupling.outputs_swapped,
+    coupling.one_slice_only,
+    coupling.operand_transposed,
+    scaling.factor_along,
+    terms.term_along,
+    coupling.diagonal_only,
+    places.somewhere,
+    places.single_elements,
+    places.mismatch,
+)
+
+# What plumbing said of an array already explains why its numbers are wrong.
+SETTLED = frozenset({"shape", "dy-ignored", "accumulates", "hidden-state", "nan-gradient", "missing-gradient"})
 
 
 def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
-    """Explain the arrays that fail."""
-    del evidence, known
-    return iter(())
+    """One finding for each array that fails, unless the known ones explain it."""
+    done = {finding.array for finding in known if finding.severity == "error" and finding.rule in SETTLED}
+    for sheet in evidence.sheets:
+        suspect = Suspect(evidence, sheet)
+        if suspect.name in done or not suspect.wrong.any():
+            continue
+        yield next(finding for rule in RULES if (finding := rule(suspect)) is not None)

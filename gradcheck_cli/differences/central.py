@@ -16,8 +16,8 @@ from gradcheck_cli.layer import Array
 class Central:
     """D = (f(x+h) - f(x-h)) / 2h, two evaluations, truncation f''' h²/6.
 
-    The uncertainty is K standard deviations of the noise, the rounding of the slopes, and 8 C²/V, with C the mismatch of
-    the one-sided slopes and V their size: the truncation of a function whose derivatives grow evenly.
+    The uncertainty is K standard deviations of the noise, the rounding of the slopes, and 8 C²/V, with C the mismatch
+    of the one-sided slopes and V their size: the truncation of a function whose derivatives grow evenly.
 
     Source: Dennis and Schnabel, Numerical Methods for Unconstrained Optimization (1983), section 5.6.
     """
@@ -36,6 +36,6 @@ class Central:
         mismatch = samples.gather(np.abs(slopes_right - slopes_left))
         slope = (sloped(samples, slopes_right) + sloped(samples, slopes_left)) / 2
         roundoff = np.sqrt(2) * samples.noise / (right + left)[:, None]
-        curvature = np.divide(8 * mismatch**2, slope, out=np.zeros_like(slope), where=slope > 0)
+        curvature = 8 * mismatch * np.divide(mismatch, slope, out=np.zeros_like(slope), where=slope > 0)
         uncertainty = K * roundoff + 8 * samples.relative * slope + curvature
         return Estimate(value, uncertainty, (right + left) / 2, roundoff, mismatch, slope)

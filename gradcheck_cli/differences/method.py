@@ -48,8 +48,8 @@ class Samples:
 class Estimate:
     """Numeric values and bounds on their errors, (n, units) each; steps (n,).
 
-    `mismatch` is the sum over the outputs of |right slope - left slope|, `slope` of the mean size of both; `roundoff` the
-    standard deviation of the value.
+    `mismatch` is the sum over the outputs of |right slope - left slope|, `slope` of the mean size of both; `roundoff`
+    the standard deviation of the value.
     """
 
     value: Array

@@ -25,12 +25,12 @@ class _Shape:
 
 def trace(ladder: Ladder) -> Trace:
     """Freeze a ladder's levels with what is known of its noise."""
-    noise = tuple(ladder.noise_at(level.step) for level in ladder.levels)
+    noise = tuple(ladder.noise_of(level) for level in ladder.levels)
     relative = float(ladder.line.noise.relative[0])
     return Trace(
         tuple(ladder.levels),
         noise,
-        ladder.absolute_noise,
+        tuple(ladder.absolute_noise(level) for level in ladder.levels),
         ladder.magnitude,
         ladder.line.length,
         relative,
@@ -77,55 +77,56 @@ def _second(level: Level) -> float:
 
 def classify(seen: Trace) -> _Shape:
     """Smooth, kink, jump or too curved, by the power law of the second difference; which levels behave alike."""
-    count, inflation, visible = len(seen.levels), 1.0, seen.visible
-    flat = False
-    first = next((k for k in range(count) if _second(seen.levels[k]) > visible), None)
+    count, inflation = len(seen.levels), 1.0
+    first = _first_visible(seen, inflation)
     if first is None:
         return _Shape(Status.SMOOTH, range(count))
     if first + 1 < count and _power(seen, first) < 0.5:
         height = _second(seen.levels[first])
         if height < 1e-6 * seen.magnitude:
-            inflation = max(1.0, height / max(2 * seen.absolute_noise, 1e-300))
-            visible *= inflation
+            inflation = max(1.0, height / max(2 * seen.absolute_noise[first], 1e-300))
         elif first == 0:
             return _Shape(Status.JUMP, range(1))
         else:
-            return _Shape(Status.SMOOTH, range(first), 1.0, flat=True)
-    j = next((k for k in range(count) if _second(seen.levels[k]) > visible), None)
+            return _Shape(Status.SMOOTH, range(first), flat=True)
+    j = _first_visible(seen, inflation)
     if j is None:
         return _Shape(Status.SMOOTH, range(count), inflation)
-    return replace(_informative(seen, j, visible), inflation=inflation, flat=flat)
+    return replace(_informative(seen, j, inflation), inflation=inflation)
 
 
-def _informative(seen: Trace, j: int, visible: float) -> _Shape:
+def _first_visible(seen: Trace, inflation: float) -> int | None:
+    levels = range(len(seen.levels))
+    return next((k for k in levels if _second(seen.levels[k]) > inflation * seen.visible(k)), None)
+
+
+def _informative(seen: Trace, j: int, inflation: float) -> _Shape:
     """The shape from the first level whose second difference is more than noise."""
     count, levels = len(seen.levels), seen.levels
-    clear = [
-        i
-        for i in range(j)
-        if _second(levels[j]) * levels[i].step / levels[j].step > max(3 * _second(levels[i]), visible)
-    ]
+    slope = _second(levels[j]) / levels[j].step  # of the line that a kink at x would follow
+    clear = [i for i in range(j) if slope * levels[i].step > max(3 * _second(levels[i]), inflation * seen.visible(i))]
     if j + 1 == count:
         if levels[j].mismatch <= 0.02 * levels[j].slope:
             return _Shape(Status.SMOOTH, range(count))
         return _Shape(Status.SMOOTH, range(j)) if j else _Shape(Status.CURVED, range(1))
     power = _power(seen, j)
-    transitional = _second(levels[j]) < 10 * visible and j + 2 < count and _power(seen, j + 1) >= 1.6
+    faint = _second(levels[j]) < 10 * inflation * seen.visible(j)
+    transitional = faint and j + 2 < count and _power(seen, j + 1) >= 1.6
     if power >= 1.5 or transitional:
-        return _Shape(Status.SMOOTH, range(_smooth_end(seen, j + transitional, visible)))
+        return _Shape(Status.SMOOTH, range(_smooth_end(seen, j + transitional, inflation)))
     if clear:
         return _Shape(Status.SMOOTH, range(max(clear) + 1))
     return _Shape(Status.KINK if power > 0.5 else Status.CURVED, range(1))
 
 
-def _smooth_end(seen: Trace, j: int, visible: float) -> int:
+def _smooth_end(seen: Trace, j: int, inflation: float) -> int:
     """One past the last level that still follows the h² law; a kink that enters ends it."""
     levels = seen.levels
     for k in range(j, len(levels) - 1):
         factor = levels[k + 1].step / levels[k].step
         if not 1.3 <= _power(seen, k) <= 2.8:
             return k + 1
-        if _second(levels[k + 1]) > 2.5 * factor**2 * max(_second(levels[k]), visible):
+        if _second(levels[k + 1]) > 2.5 * factor**2 * max(_second(levels[k]), inflation * seen.visible(k)):
             return k + 1
     return len(levels)
 
@@ -151,7 +152,7 @@ def _differences(levels: Sequence[Level], block: range) -> list[float]:
 
 
 def grow(seen: Trace, block: range, noise: Sequence[float]) -> tuple[range, bool, bool]:
-    """The lowest levels of a block whose differences grow as an expansion in h² says; whether it is flat; broken off."""
+    """The lowest levels of a block whose differences grow as an expansion in h² says; is it flat; broken off."""
     levels, d = seen.levels, _differences(seen.levels, block)
     stop, broken, flat = len(block), False, False
     for i in range(len(d) - 1):
@@ -181,7 +182,7 @@ def extrapolate(levels: Sequence[Level], block: range, noise: Sequence[float]) -
             value = table[i][m]
             spread = max(abs(value - table[i][m - 1]), abs(value - table[i + 1][m - 1]))
             error = 2 * spread + 1.1 * noise[i]
-            if error < best[0]:
+            if error <= best[0]:
                 best = (error, value, i)
     error, value, base = best
     return float(value), float(error), base

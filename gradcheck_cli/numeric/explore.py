@@ -11,13 +11,17 @@ NEAR_ZERO = 64.0  # a step this much smaller than |x| stays on one side of zero
 
 
 class Explorer:
-    """Walks one ladder. `extremes` are the lowest and highest rungs tried, `ceiling` the first that was not finite."""
+    """Walks one ladder.
+
+    `low` and `high` are its lowest and highest rungs, `ceiling` the smallest step that was not finite; `deeper` counts
+    levels added to see through scatter, `below` those added under the level that shows a mismatch.
+    """
 
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.low, self.high = 0, 0
         self.ceiling = math.inf
-        self.deeper = 0
+        self.deeper, self.below = 0, 0
 
     def start(self) -> bool:
         """Take the first three levels; far outside the domain, come in towards x until both sides are finite."""
@@ -56,6 +60,11 @@ class Explorer:
             self.low, self.high = min(self.low, k), max(self.high, k) if took else self.high
         return took or k < self.low
 
+    def descend(self, count: int) -> None:
+        """Go straight down until there are so many levels or no room."""
+        while len(self.ladder.levels) < count and self._go(self.low - 2):
+            pass
+
     def advance(self, found: LadderEstimate, error: float, mismatch: bool) -> bool:
         """Add the level that would decide most; False when nothing is left to try."""
         if self.ladder.exhausted:
@@ -63,7 +72,8 @@ class Explorer:
         if found.status is not Status.SMOOTH:
             return self._closer(found)
         if mismatch and not self.explored(found, error):
-            return self._explore(found, error)
+            self._explore(found, error)
+            return True
         if found.inflation > 1 and self.deeper < 3:
             self.deeper += 1
             return self._go(self.low - 1)
@@ -102,12 +112,15 @@ class Explorer:
     def _wants_down(self, found: LadderEstimate, error: float) -> bool:
         ladder = self.ladder
         step = ladder.rung(self.low - 1)
-        return found.base < 2 and step > ladder.lowest and K * ladder.noise_at(step) < 0.3 * error
+        near = found.base < 2 and self.below < 2
+        return near and step > ladder.lowest and K * ladder.noise_at(step) < 0.3 * error
 
-    def _explore(self, found: LadderEstimate, error: float) -> bool:
+    def _explore(self, found: LadderEstimate, error: float) -> None:
         if not self.ladder.probed:
             self.ladder.probe()
-            return True
-        if self._wants_up():
-            return self._go(self.high + 2) or self._go(self.high + 1)
-        return self._go(self.low - 1) if self._wants_down(found, error) else False
+        elif self._wants_up():
+            if not self._go(self.high + 2):
+                self._go(self.high + 1)
+        elif self._wants_down(found, error):
+            self.below += 1
+            self._go(self.low - 1)

@@ -53,67 +53,62 @@ def band(seen: Trace) -> Band:
     return best
 
 
-def sides(
-    objective: Objective,
-    noise: Noise,
-    name: str,
-    index: int,
-    unit: int,
-    away: float,
-    length: float,
-    rounding: float,
-    error: float = math.inf,
-) -> Sides:
+@dataclass(frozen=True)
+class Spot:
+    """One element, with its length scale and the rounding of its analytic value."""
+
+    name: str
+    index: int
+    unit: int
+    length: float
+    rounding: float
+
+
+def sides(objective: Objective, noise: Noise, spot: Spot, away: float, error: float = math.inf) -> Sides:
     """Compare the VJP with central differences at x + away and x - away; 6 evaluations and 2 VJP calls.
 
     Right means right to less than half of `error`, the error at the point itself.
     """
-    answers = {_side(objective, noise, name, index, unit, sign * away, length, rounding, error) for sign in (1, -1)}
+    answers = {_side(objective, noise, spot, sign * away, error) for sign in (1, -1)}
     if Sides.WRONG in answers:
         return Sides.WRONG
     return Sides.RIGHT if answers == {Sides.RIGHT} else Sides.UNKNOWN
 
 
-def _side(
-    objective: Objective,
-    noise: Noise,
-    name: str,
-    index: int,
-    unit: int,
-    away: float,
-    length: float,
-    rounding: float,
-    error: float,
-) -> Sides:
-    function = objective.along(name, index, unit if objective.view == "jacobian" else None)
-    moved = objective.arrays[name].copy()
+def _side(objective: Objective, noise: Noise, spot: Spot, away: float, error: float) -> Sides:
+    alone = objective.view == "jacobian"
+    function = objective.along(spot.name, spot.index, spot.unit if alone else None)
+    moved = objective.arrays[spot.name].copy()
     flat = moved.reshape(-1)
-    flat[index] += away
-    x, step = flat[index], abs(away) / 4
-    values = [function(x), function(x + type(x)(step)), function(x - type(x)(step))]
-    if any(value is None for value in values):
+    flat[spot.index] += away
+    x, step = flat[spot.index], abs(away) / 4
+    middle, plus, minus = (function(place) for place in (x, x + type(x)(step), x - type(x)(step)))
+    analytic = _analytic(objective, spot, moved)
+    if middle is None or plus is None or minus is None or analytic is None:
         return Sides.UNKNOWN
-    middle, plus, minus = (np.asarray(value) for value in values)
-    weights = objective.weights[unit : unit + 1] if objective.view == "jacobian" else objective.weights
-    cotangent = objective.cotangent if objective.view == "vjp" else np.eye(objective.outputs)[unit]
-    try:
-        gradient = objective.vjp(cotangent, objective.arrays | {name: moved}).get(name)
-    except Exception:  # noqa: BLE001 - beside the point the VJP may have no value
-        return Sides.UNKNOWN
-    analytic = float(fitted(gradient, moved.shape)[index])
+    weights = objective.weights[spot.unit : spot.unit + 1] if alone else objective.weights
+    mine = noise.of_unit(spot.unit) if alone else noise
     made = float((x + type(x)(step)) - (x - type(x)(step)))
     numeric = float((weights * (plus - minus)).sum()) / made
     mismatch = 2 * float(np.abs(weights * (plus + minus - 2 * middle)).sum()) / made
     slope = float(np.abs(weights * (plus - minus)).sum()) / made
-    mine = noise.of_unit(unit) if objective.view == "jacobian" else noise
-    rough = K * float(np.sqrt(2) * mine.total[0]) / made
     if mismatch > 0.05 * slope + 6 * float(mine.weighted.sum()) / step:
-        return Sides.UNKNOWN
-    allowed = rough + mismatch + 1e-6 * max(abs(analytic), abs(numeric)) + rounding
-    allowed += 1e3 * max(noise.unit, UNIT64) * float(mine.magnitude[0]) / length
+        return Sides.UNKNOWN  # another kink is near
+    allowed = K * float(np.sqrt(2) * mine.total[0]) / made + mismatch + spot.rounding
+    allowed += 1e-6 * max(abs(analytic), abs(numeric))
+    allowed += 1e3 * max(noise.unit, UNIT64) * float(mine.magnitude[0]) / spot.length
     if abs(analytic - numeric) > 4 * allowed:
         return Sides.WRONG
     return Sides.RIGHT if 4 * allowed <= error / 2 else Sides.UNKNOWN
+
+
+def _analytic(objective: Objective, spot: Spot, moved: Array) -> float | None:
+    cotangent = objective.cotangent if objective.view == "vjp" else np.eye(objective.outputs)[spot.unit]
+    try:
+        gradient = objective.vjp(cotangent, objective.arrays | {spot.name: moved}).get(spot.name)
+    except Exception:  # noqa: BLE001 - beside the point the VJP may have no value
+        return None
+    return float(fitted(gradient, moved.shape)[spot.index])
 
 
 def directions(values: Array, rng: np.random.Generator) -> Iterator[Array]:
@@ -132,31 +127,38 @@ def directions(values: Array, rng: np.random.Generator) -> Iterator[Array]:
         yield rng.choice([-1.0, 1.0], values.size)
 
 
-def along(objective: Objective, name: str, indices: Array, direction: Array, step: float) -> tuple[Array, Array] | None:
-    """Weighted one-sided slopes of all outputs when the elements move together; None outside the domain."""
-    array = objective.arrays[name]
+@dataclass(frozen=True)
+class Together:
+    """Entries of one array that move together."""
+
+    name: str
+    indices: Array
+    direction: Array
+    step: float
+
+
+def slopes(objective: Objective, moved: Together, step: float) -> tuple[Array, Array] | None:
+    """Weighted one-sided slopes of all outputs when the entries move; None outside the domain."""
+    array = objective.arrays[moved.name]
     ends = []
-    for sign in (1, -1):
-        moved = array.copy()
-        moved.reshape(-1)[indices] += (sign * step * direction).astype(array.dtype)
-        ends.append(objective.moved({name: moved}))
-    middle = objective.moved({})
-    if ends[0] is None or ends[1] is None or middle is None:
+    for sign in (1, 0, -1):
+        place = array.copy()
+        place.reshape(-1)[moved.indices] += (sign * step * moved.direction).astype(array.dtype)
+        ends.append(objective.moved({moved.name: place}))
+    plus, middle, minus = ends
+    if plus is None or middle is None or minus is None:
         return None
-    return objective.weights * (ends[0] - middle) / step, objective.weights * (middle - ends[1]) / step
+    return objective.weights * (plus - middle) / step, objective.weights * (middle - minus) / step
 
 
-def violates(
-    objective: Objective, noise: Noise, name: str, indices: Array, analytic: Array, direction: Array, step: float
-) -> Array | None:
+def violates(objective: Objective, noise: Noise, moved: Together, analytic: Array) -> Array | None:
     """For each unit whether ⟨analytic, direction⟩ is no slope between the one-sided ones; None if it can't be told."""
-    slopes = along(objective, name, indices, direction, step)
-    finer = along(objective, name, indices, direction, step / 4)
-    if slopes is None or finer is None:
+    coarse, fine = slopes(objective, moved, moved.step), slopes(objective, moved, moved.step / 4)
+    if coarse is None or fine is None:
         return None
-    low = objective.gather(np.minimum(finer[0], finer[1]))
-    high = objective.gather(np.maximum(finer[0], finer[1]))
-    change = objective.gather(np.abs(slopes[0] - finer[0]) + np.abs(slopes[1] - finer[1]))
-    slack = 2 * change + 8 * K * noise.total / step + 1e-9 * np.abs(analytic).sum(axis=0)
-    product = (analytic * direction[:, None]).sum(axis=0)
+    low = objective.gather(np.minimum(fine[0], fine[1]))
+    high = objective.gather(np.maximum(fine[0], fine[1]))
+    change = objective.gather(np.abs(coarse[0] - fine[0]) + np.abs(coarse[1] - fine[1]))
+    slack = 2 * change + 8 * K * noise.total / moved.step + 1e-9 * np.abs(analytic).sum(axis=0)
+    product = (analytic * moved.direction[:, None]).sum(axis=0)
     return np.asarray((product < low - slack) | (product > high + slack))

@@ -20,7 +20,7 @@ REACH = 64.0  # the dependency probe goes so many length scales away
 
 @dataclass(frozen=True)
 class Line:
-    """The outputs as a function of one coordinate, with what is known of the scales there."""
+    """The outputs as a function of one coordinate; `length` is its scale, `extent` that of the largest beside it."""
 
     function: Callable[[Any], Array | None]
     x: Any
@@ -28,6 +28,7 @@ class Line:
     weights: Array
     noise: Noise
     length: float
+    extent: float
 
     def snap(self, value: Any) -> Any:
         """The nearest coordinate that the layer's working precision holds."""
@@ -62,6 +63,8 @@ class Ladder:
         self.tried += 1
         line = self.line
         step = max(step, self.lowest)
+        if any(abs(level.step / step - 1) < 0.01 for level in self.levels):
+            return False  # two levels so near tell nothing apart
         base = line.snap(line.x)
         high, low = line.snap(base + type(line.x)(step)), line.snap(base - type(line.x)(step))
         plus, minus = line.function(high), line.function(low)
@@ -80,6 +83,7 @@ class Ladder:
             slope=float((np.abs(right) + np.abs(left)).sum() / 2),
             right=right.astype(np.float64),
             left=left.astype(np.float64),
+            rounding=0.29 * self._ulps(plus, minus),
             same=bool(np.array_equal(plus, line.centre) and np.array_equal(minus, line.centre)),
         )
         if not np.isfinite([level.value, level.mismatch]).all():
@@ -88,19 +92,28 @@ class Ladder:
         return True
 
     def probe(self) -> None:
-        """See which outputs depend on this element at all, from far away on both sides; 2 evaluations, once."""
+        """See which outputs depend on this element at all, from far away on both sides; once, 2 to 4 evaluations."""
         if self.probed:
             return
         self.probed = True
-        far = REACH * self.line.length
         for sign in (1, -1):
-            values = self.line.function(self.line.snap(self.line.x + type(self.line.x)(sign * far)))
-            if values is not None:
-                self._note(values, values, far)
+            for far in (REACH * self.line.extent, REACH * self.line.length):
+                values = self.line.function(self.line.snap(self.line.x + type(self.line.x)(sign * far)))
+                if values is not None:
+                    self._note(values, values, far)
+                    break
 
     def _note(self, plus: Array, minus: Array, step: float) -> None:
         self.reached |= (plus != self.line.centre) | (minus != self.line.centre)
         self.farthest = max(self.farthest, step)
+
+    def _ulps(self, plus: Array, minus: Array) -> Array:
+        """The weighted last places of the outputs at a level, of those that moved."""
+        dtype = np.float32 if self.line.noise.unit == UNIT32 else plus.dtype
+        largest = np.maximum(np.abs(plus), np.abs(minus)).astype(dtype)
+        moved = (plus != self.line.centre) | (minus != self.line.centre)
+        ulps = np.abs(self.line.weights) * np.spacing(largest).astype(np.float64)
+        return np.asarray(np.where(moved & np.isfinite(ulps), ulps, 0.0))
 
     @property
     def sigma(self) -> float:
@@ -109,15 +122,14 @@ class Ladder:
         total = float(noise.total[0])
         if not self.probed:
             return total
-        whole = float(np.sqrt((noise.weighted**2).sum()))
-        part = float(np.sqrt((noise.weighted[self.reached] ** 2).sum()))
-        return part * (total / whole if whole > 0 else 1.0)
+        largest = float(noise.weighted.max(initial=0.0)) or 1.0
+        squares = (noise.weighted / largest) ** 2
+        return float(total * np.sqrt(squares[self.reached].sum() / squares.sum())) if squares.any() else total
 
-    @property
-    def absolute_noise(self) -> float:
-        """Σ |g| σ over the outputs that depend."""
+    def absolute_noise(self, level: Level) -> float:
+        """Σ |g| σ at a level over the outputs that depend."""
         seen = self.reached if self.reached.any() else np.ones_like(self.reached)
-        return float(self.line.noise.weighted[seen].sum())
+        return float(np.maximum(self.line.noise.weighted, level.rounding)[seen].sum())
 
     @property
     def magnitude(self) -> float:
@@ -137,10 +149,11 @@ class Ladder:
         """The natural slope T: the largest size of the slopes at any level."""
         return max((level.slope for level in self.levels), default=0.0)
 
-    def noise_at(self, step: float) -> float:
-        """N(h) = √2 σ / 2h."""
-        return float(np.sqrt(2) * self.sigma / (2 * step))
+    def noise_at(self, step: float, rounding: float = 0.0) -> float:
+        """N(h) = √2 σ / 2h, with σ at least the rounding of the outputs at that step."""
+        return float(np.sqrt(2) * max(self.sigma, rounding) / (2 * step))
 
-    def mismatch_noise(self, step: float) -> float:
-        """What noise alone may add to the mismatch of the one-sided slopes at a step."""
-        return 6 * self.absolute_noise / step
+    def noise_of(self, level: Level) -> float:
+        """The noise of a level's value."""
+        largest = float(level.rounding.max(initial=0.0)) or 1.0
+        return self.noise_at(level.step, largest * float(np.sqrt(((level.rounding / largest) ** 2).sum())))

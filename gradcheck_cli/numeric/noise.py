@@ -1,7 +1,7 @@
 """The noise of forward and of the VJP, measured on fine lines through the point.
 
-After Moré & Wild, Estimating computational noise, SIAM J. Sci. Comput. 33 (2011): high differences of values at points a
-few thousand ulps apart hold no trace of a smooth function, only its noise.
+After Moré & Wild, Estimating computational noise, SIAM J. Sci. Comput. 33 (2011): high differences of values at points
+a few thousand ulps apart hold no trace of a smooth function, only its noise.
 """
 
 from __future__ import annotations
@@ -82,12 +82,17 @@ def deviation(rows: Array, ulp: Array) -> Array:
     """Standard deviation of the noise in seven equidistant values (first axis), for each column."""
     third = np.diff(rows, 3, axis=0)
     fifth = np.diff(rows, 5, axis=0)
-    by_third = np.sqrt((third**2).mean(axis=0) / 20)
-    by_fifth = 1.5 * np.sqrt((fifth**2).mean(axis=0) / 252)
+    by_third = _rms(third) / np.sqrt(20)
+    by_fifth = 1.5 * _rms(fifth) / np.sqrt(252)
     clean = np.minimum(np.abs(third[0]), np.abs(third[-1])) / np.sqrt(20)
     sigma = np.minimum(by_third, by_fifth)
     crossed = sigma > 100 * np.maximum(clean, ulp)  # a kink on the line: one side only is clean
     return np.asarray(np.where(crossed, 3 * np.maximum(clean, ulp), sigma), dtype=np.float64)
+
+
+def _rms(rows: Array) -> Array:
+    largest = np.maximum(np.abs(rows).max(axis=0), np.finfo(np.float64).tiny)
+    return np.asarray(largest * np.sqrt(((rows / largest) ** 2).mean(axis=0)))
 
 
 def measure(objective: Objective, wrt: Sequence[str], y0: Array) -> Noise:
@@ -105,7 +110,8 @@ def is_single(values: Array, dtypes: Sequence[np.dtype[np.generic]]) -> bool:
     """Whether outputs were computed in float32, by their dtype or because float32 holds every one of them."""
     if any(dtype == np.float32 for dtype in dtypes):
         return True
-    rounded = values.astype(np.float32).astype(values.dtype)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32).astype(values.dtype)
     return bool(np.array_equal(values, rounded) and not np.array_equal(values, np.trunc(values)))
 
 
@@ -116,8 +122,8 @@ def summarise(
     ulp = np.spacing(np.abs(y0).astype(dtype)).astype(np.float64)
     sigma = np.maximum(0.29 * ulp, np.max([deviation(rows, ulp) for rows in lines], axis=0))
     weighted = np.abs(objective.weights) * sigma
-    independent = np.sqrt(objective.gather(weighted**2))
-    weighted_ulp = np.sqrt(objective.gather((objective.weights * ulp) ** 2))
+    independent = objective.gather_noise(weighted)
+    weighted_ulp = objective.gather_noise(np.abs(objective.weights) * ulp)
     sums = [objective.gather(objective.weights * (rows - y0)) for rows in lines]
     total = np.maximum(independent, np.max([deviation(rows, weighted_ulp) for rows in sums], axis=0))
     magnitude = objective.gather(np.abs(objective.weights * y0)).astype(np.float64)

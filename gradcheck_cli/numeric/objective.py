@@ -104,6 +104,11 @@ class Objective:
         """Contract terms, one for each output on the last axis, to one for each unit."""
         return terms.sum(axis=-1, keepdims=True) if self.view == "vjp" else terms
 
+    def gather_noise(self, terms: Array) -> Array:
+        """Contract independent standard deviations: the root of the sum of squares, without overflow."""
+        largest = float(np.max(terms, initial=0.0)) or 1.0
+        return np.asarray(largest * np.sqrt(self.gather((terms / largest) ** 2)))
+
 
 def quiet() -> Any:
     """Warnings of user code at extreme points are not the checker's news."""

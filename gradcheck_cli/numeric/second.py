@@ -12,8 +12,6 @@ from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import chunks
 
-WITNESSES = 24
-
 
 @dataclass(frozen=True)
 class Opinion:
@@ -38,7 +36,8 @@ def complex_step(
             return None
         parts.append(method.combine(chunk.samples))
     if not parts:
-        return None
+        nothing = np.zeros((0, objective.units))
+        return Opinion(nothing, nothing, np.zeros(0))
     columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
     return Opinion(*(np.concatenate(column) for column in columns))
 

@@ -191,15 +191,15 @@ def _summary(check: CheckResult) -> Text:
 
 def _one_line(check: CheckResult) -> Text:
     """A check of which no elements are shown."""
-    parts: list[str] = []
+    mark = "✓" if check.met else "?" if check.verdict is Verdict.INCONCLUSIVE else "✗"
+    style = STYLES["pass" if check.met else check.verdict]
+    counts = _text.tally(check.arrays)
+    why = _text.tallied(counts) if set(counts) - {Outcome.PASS} else _text.counted(check.elements, "element")
     if check.error:
-        message = f"{check.error.type}: {check.error.message}".splitlines()[0]
-        parts.append(_text.plain(message))
-    counts = _text.tallied(_text.tally(check.arrays))
-    parts += [counts] if counts else []
-    parts += [_text.seconds(check.seconds) if check.met else _text.plain(check.reproduce)]
-    verdict = (_text.headline(check), STYLES["pass" if check.met else check.verdict])
-    return _unbroken(verdict, "  ", (_text.plain(check.id), "bold"), "  ", "; ".join(parts))
+        why = _text.plain(f"{check.error.type}: {check.error.message}".splitlines()[0])
+    last = _text.seconds(check.seconds) if check.met else _text.plain(check.reproduce)
+    told = f": {'; '.join(filter(None, [why, last]))}"
+    return _unbroken((mark, style), "  ", (_text.plain(check.id), "bold"), "  ", (_text.headline(check), style), told)
 
 
 def _totals(run: RunResult) -> Text:
@@ -213,18 +213,18 @@ def _totals(run: RunResult) -> Text:
         Verdict.INCONCLUSIVE: summary.inconclusive,
         Verdict.ERROR: summary.errors,
     }
-    told = _text.verdicts(counts)
     checks = _text.counted(summary.checks, "check")
-    if summary.unmet:
-        first = f"{summary.unmet} of {checks} not as expected"
+    if summary.passed == summary.checks and not summary.unmet:
+        told = f"{checks} {'passes' if summary.checks == 1 else 'pass'}"
     else:
-        first = checks if summary.passed == summary.checks else f"{checks} as expected"
+        first = f"{summary.unmet} of {checks} not" if summary.unmet else checks
+        told = f"{first} as expected: {_text.verdicts(counts)}"
     evaluations = _text.counted(sum(check.evaluations for check in run.checks), "evaluation")
     elements_all = _text.counted(sum(check.elements for check in run.checks), "element")
     colour = STYLES["pass" if run.verdict is Verdict.PASS else run.verdict]
     return Text.assemble(
         ("interrupted; ", "yellow") if run.interrupted else "",
-        (f"{first}: {told}", colour if colour.startswith("bold") else f"bold {colour}"),
+        (told, colour if colour.startswith("bold") else f"bold {colour}"),
         f"; {elements_all}, {evaluations}, {_text.seconds(run.seconds)}",
     )
 

@@ -52,7 +52,8 @@ class Point:
     `undecidable` is the reason why no difference quotient can settle every element there. `edge` says that the
     point sits exactly on a kink or jump: there is no single true gradient, and what must come out is `expected`.
     `accuracy` bounds the error of the layer's own gradient, relative to the natural slope of each element, or to the
-    largest of the point where the layer `cancels` digits.
+    largest of the point where the layer `cancels` digits. `coarse` is the relative error that the forward pass's own
+    noise can hide.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Point:
     edge: bool = False
     accuracy: float = 1e-12
     cancels: bool = False
+    coarse: float = 3e-7
     digits: int = 40
 
     @property

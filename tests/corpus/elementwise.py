@@ -17,7 +17,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[float])(x).astype(x.dtype)
+    return np.asarray(np.vectorize(math.erf, otypes=[float])(x).astype(x.dtype))
 
 
 def _gelu_slope(x: Array) -> Array:

@@ -31,7 +31,7 @@ class Exact:
     def __init__(self, value: Any, parents: tuple[tuple[Exact, Any], ...] = ()) -> None:
         self.value, self.parents, self.order = mpmath.mpf(value), parents, next(_order)
 
-    def __add__(self, other: Any) -> Exact:
+    def __add__(self, other: Any) -> Any:
         if isinstance(other, Exact):
             return Exact(self.value + other.value, ((self, 1), (other, 1)))
         if isinstance(other, np.ndarray):
@@ -41,13 +41,13 @@ class Exact:
     def __neg__(self) -> Exact:
         return Exact(-self.value, ((self, -1),))
 
-    def __sub__(self, other: Any) -> Exact:
+    def __sub__(self, other: Any) -> Any:
         return self + -other
 
-    def __rsub__(self, other: Any) -> Exact:
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __mul__(self, other: Any) -> Exact:
+    def __mul__(self, other: Any) -> Any:
         if isinstance(other, Exact):
             return Exact(self.value * other.value, ((self, other.value), (other, self.value)))
         if isinstance(other, np.ndarray):
@@ -57,12 +57,12 @@ class Exact:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __truediv__(self, other: Any) -> Exact:
+    def __truediv__(self, other: Any) -> Any:
         if isinstance(other, np.ndarray):
             return NotImplemented
         return self * (other.reciprocal() if isinstance(other, Exact) else 1 / _plain(other))
 
-    def __rtruediv__(self, other: Any) -> Exact:
+    def __rtruediv__(self, other: Any) -> Any:
         return self.reciprocal() * other
 
     def __pow__(self, power: Any) -> Exact:

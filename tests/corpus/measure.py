@@ -9,13 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from gradcheck_cli.results import CheckResult, Element, Outcome, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec, Given
 from tests.corpus import truth
-from tests.corpus.case import UNIT, Point
-from tests.corpus.wrong import Wrong
+from tests.corpus.case import UNIT, Point, as_given
+from tests.corpus.wrong import CONTRACT, Wrong
 
 OVERHEAD = ("plumbing", "noise")  # the tiers of a result that do not grow with the elements
 PASSED = (Outcome.PASS, Outcome.KINK)
@@ -23,18 +21,17 @@ PASSED = (Outcome.PASS, Outcome.KINK)
 
 @dataclass(frozen=True)
 class Judged:
-    """One element: what the checker says, what is true, and the slope it would have if nothing cancelled."""
+    """One element: what the checker says, what is true, and the slope it would have if nothing cancelled.
+
+    `coarse` is the relative error that the point's noise can hide, `excused` the error of the correct layer itself.
+    """
 
     array: str
     element: Element
     true: float
     slope: float
-    unit: float
-
-    @property
-    def floor(self) -> float:
-        """F: differences below it are rounding."""
-        return 256 * self.unit * self.slope
+    coarse: float = 0.0
+    excused: float = 0.0
 
     @property
     def wrong_by(self) -> float:
@@ -42,9 +39,16 @@ class Judged:
         return abs(self.element.analytic - self.true)
 
     @property
+    def floor(self) -> float:
+        """F: differences below it are rounding."""
+        return 256 * UNIT["float64"] * self.slope
+
+    @property
     def missed(self) -> bool:
-        """Whether a wrong value passed."""
-        return self.element.outcome in PASSED and not self.wrong_by <= max(self.floor, 8 * self.unit * abs(self.true))
+        """Whether a wrong value passed: by more than rounding, and than what noise can hide of its own slope."""
+        size = max(abs(self.element.analytic), abs(self.true), self.slope)
+        hidden = max(self.floor, self.coarse * size, 2 * self.excused)
+        return self.element.outcome in PASSED and not self.wrong_by <= hidden
 
     @property
     def covered(self) -> bool:
@@ -122,14 +126,24 @@ def check(name: str, layer: Any, point: Point) -> CheckResult:
 def _judge(point: Point, result: CheckResult) -> tuple[Judged, ...]:
     if point.edge:
         return ()
-    gradient, slope = truth.gradient(point), truth.natural_slope(point)
-    return tuple(
-        Judged(array.name, element, float(gradient[array.name][element.index]), float(slope[array.name][element.index]), unit)
-        for array in result.arrays
-        for element in array.worst
-        for unit in (UNIT["float64"] if element.precision == "formula" else UNIT[point.dtype],)
-        if element.precision == "formula"
-    )
+    gradient, slope, right = truth.gradient(point), truth.natural_slope(point), _right(point)
+    judged = []
+    for array in result.arrays:
+        true, slopes, own = gradient[array.name], slope[array.name], right[array.name]
+        for element in (element for element in array.worst if element.precision == "formula"):
+            at = element.index
+            excused = abs(float(own[at]) - float(true[at]))
+            judged.append(Judged(array.name, element, float(true[at]), float(slopes[at]), point.coarse, excused))
+    return tuple(judged)
+
+
+@functools.cache
+def _right(point: Point) -> Mapping[str, Any]:
+    """The gradient of the correct layer itself."""
+    arrays = {name: value.copy() for name, value in point.arrays.items()}
+    cotangent = as_given(point.cotangent, point.layer.forward(**arrays))
+    gradient: Mapping[str, Any] = point.layer.vjp(cotangent, **arrays)
+    return gradient
 
 
 @functools.cache
@@ -141,18 +155,14 @@ def measured(point: Point) -> Measured:
 
 @functools.cache
 def measured_wrong(wrong: Wrong) -> Measured:
-    """The wrong gradient, checked."""
+    """The wrong gradient, checked. Where the contract is broken, its elements say nothing."""
     result = check(wrong.name, wrong.make(), wrong.point)
-    return Measured(wrong.name, wrong.point, result, _judge(wrong.point, result))
+    judged = () if wrong.name in CONTRACT else _judge(wrong.point, result)
+    return Measured(wrong.name, wrong.point, result, judged)
 
 
-def false_alarm(one: Measured) -> bool:
-    """Whether a correct gradient was called wrong."""
-    return one.result.verdict in (Verdict.FAIL, Verdict.ERROR)
-
-
-def caught(one: Measured) -> bool:
-    """Whether a wrong gradient was called wrong."""
+def called_wrong(one: Measured) -> bool:
+    """Whether the checker says that the gradient is wrong."""
     return one.result.verdict in (Verdict.FAIL, Verdict.ERROR)
 
 
@@ -183,18 +193,3 @@ def cost(many: Sequence[Measured]) -> tuple[float, int]:
 def inconclusive_share(many: Sequence[Measured]) -> float:
     """The share of elements that stay inconclusive."""
     return sum(one.inconclusive for one in many) / sum(one.visited for one in many)
-
-
-def by_tier(many: Iterable[Measured]) -> Mapping[str, int]:
-    """Evaluations of all checks for each tier."""
-    total: dict[str, int] = {}
-    for one in many:
-        for tier, count in one.result.evaluations_by_tier.items():
-            total[tier] = total.get(tier, 0) + count
-    return total
-
-
-def finite_median(values: Iterable[float]) -> float:
-    """The median, or NaN of nothing."""
-    kept = [value for value in values if not math.isnan(value)]
-    return float(np.median(kept)) if kept else math.nan

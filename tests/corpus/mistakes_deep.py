@@ -87,7 +87,8 @@ def _cell(kind: str) -> Mistake:
             "h_into_c_forgotten": g | {"c": dy[1] * f},
             "tanh_slope_missing": g | {"c": (dy[1] + dy[0] * o) * f},
             "gates_swapped": g | {"z": g["z"][[1, 0, 2, 3]]},
-            "gate_slope_missing": g | {"z": g["z"] / np.stack([np.ones_like(i), np.ones_like(i), o * (1 - o), u * 0 + 1])},
+            "gate_slope_missing": g
+            | {"z": g["z"] / np.stack([np.ones_like(i), np.ones_like(i), o * (1 - o), u * 0 + 1])},
             "output_gate_of_c": g | {"z": np.stack([*g["z"][:2], dy[0] * (f * c + i * u) * o * (1 - o), g["z"][3]])},
             "tanh_for_its_slope": g | {"c": (dy[1] + dy[0] * o * t) * f},
         }[kind]
@@ -116,12 +117,16 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
         "channels_swapped": changed("W", lambda v: v.swapaxes(0, 1).copy()),
         "b_mean": lambda g, dy, x, W, b: g | {"b": dy.mean(axis=1)},
         "b_sum_of_all": lambda g, dy, x, W, b: g | {"b": np.full_like(b, dy.sum())},
-        "padding_missing": lambda g, dy, x, W, b: g
-        | {"W": np.einsum("ot,ctk->ock", dy[:, 1:-1], windows.Conv1d(0).columns(x))},
+        "padding_missing": lambda g, dy, x, W, b: (
+            g | {"W": np.einsum("ot,ctk->ock", dy[:, 1:-1], windows.Conv1d(0).columns(x))}
+        ),
         "x_detached": detached("x"),
         "W_one_element_1e-3": one_element("W", 1e-3, 3),
     },
-    "conv-float32": {"kernel_flipped": _flipped(CONV), "padding_off_by_one": changed("x", lambda v: np.roll(v, 1, axis=1))},
+    "conv-float32": {
+        "kernel_flipped": _flipped(CONV),
+        "padding_off_by_one": changed("x", lambda v: np.roll(v, 1, axis=1)),
+    },
     "strided_conv-plain": {
         "kernel_flipped": _flipped(STRIDED),
         "padding_off_by_one": changed("x", lambda v: np.roll(v, -1, axis=1)),
@@ -163,8 +168,9 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
     },
     "lstm_cell-plain": {kind: _cell(kind) for kind in CELL_KINDS},
     "gate-plain": {
-        "one_way_only": lambda g, dy, x, W, V: g
-        | {"x": (dy * np.tanh(x @ V) * sigmoid(x @ W) * sigmoid(-(x @ W))) @ W.T},
+        "one_way_only": lambda g, dy, x, W, V: (
+            g | {"x": (dy * np.tanh(x @ V) * sigmoid(x @ W) * sigmoid(-(x @ W))) @ W.T}
+        ),
         "swapped": swapped("W", "V"),
         "slope_missing": lambda g, dy, x, W, V: g | {"V": x.T @ (dy * sigmoid(x @ W))},
     },
@@ -197,7 +203,11 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
     "single_forward-plain": {"sign": times("x", -1.0), "factor_1.05": times("x", 1.05)},
     "noisy-plain": {"factor_1.1": times("x", 1.1), "sign": times("x", -1.0), "factor_1.01": times("x", 1.01)},
     "noisy_1e-10-plain": {"1e-3": times("x", 1.001)},
-    "fixed_point-plain": {"explicit_only": _explicit_only, "W_transposed": transposed("W"), "x_1e-3": times("x", 1.001)},
+    "fixed_point-plain": {
+        "explicit_only": _explicit_only,
+        "W_transposed": transposed("W"),
+        "x_1e-3": times("x", 1.001),
+    },
     "newton_root-plain": {"factor_3": times("x", 3.0), "one_percent": times("x", 1.01)},
     "quantised-plain": {"sign": times("x", -1.0), "one_percent": times("x", 1.01)},
     "absorbed-plain": {"factor_half": times("x", 0.5), "1e-3": times("x", 1.001)},

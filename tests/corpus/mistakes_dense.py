@@ -48,7 +48,7 @@ NORM_KINDS = (
     *("mean_missing", "variance_missing", "statistics_constant", "gamma_missing", "gamma_twice", "wrong_axis"),
     *("spread_squared", "spread_missing", "eps_missing", "eps_outside", "divisor_n-1"),
 )
-NORM_PARAMETERS: Mapping[str, Mistake] = {
+NORM_PARAMETERS: dict[str, Mistake] = {
     "gamma_of_input": lambda g, dy, x, gamma, beta: g | {"gamma": (dy * x).sum(axis=0)},
     "gamma_not_summed": lambda g, dy, x, gamma, beta: g | {"gamma": dy * x},
     "gamma_with_gamma": lambda g, dy, x, gamma, beta: g | {"gamma": g["gamma"] * gamma},
@@ -78,8 +78,16 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
         "W_one_element_sign": one_element("W", -2.0, 4),
         "W_one_element_zero": one_element("W", -1.0, 6),
     },
-    "linear-float32": {"transpose_W": transposed("W"), "W_one_element_1e-1": one_element("W", 1e-1), "b_1e-3": times("b", 1.001)},
-    "linear-tiny": {"transpose_W": transposed("W"), "one_element_1e-3": one_element("W", 1e-3), "zero_b": detached("b")},
+    "linear-float32": {
+        "transpose_W": transposed("W"),
+        "W_one_element_1e-1": one_element("W", 1e-1),
+        "b_1e-3": times("b", 1.001),
+    },
+    "linear-tiny": {
+        "transpose_W": transposed("W"),
+        "one_element_1e-3": one_element("W", 1e-3),
+        "zero_b": detached("b"),
+    },
     "linear-huge": {"x_1e-5": one_element("x", 1e-5), "b_1e-3": times("b", 1.001), "b_sign": times("b", -1.0)},
     "matmul-plain": {
         "swapped": swapped("A", "B"),
@@ -92,7 +100,9 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
         "W_transposed": changed("W", lambda v: v.swapaxes(1, 2).copy()),
         "x_by_transposed": lambda g, dy, x, z, W: g | {"x": dy @ (W.swapaxes(1, 2) @ z)},
         "swapped": swapped("x", "z"),
-        "W_upstream_summed": lambda g, dy, x, z, W: g | {"W": np.broadcast_to(dy.sum() * np.outer(x, z), W.shape).copy()},
+        "W_upstream_summed": lambda g, dy, x, z, W: (
+            g | {"W": np.broadcast_to(dy.sum() * np.outer(x, z), W.shape).copy()}
+        ),
     },
     "quadratic-plain": {
         "used_once": lambda g, dy, x, A: g | {"x": dy * A @ x},

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gradcheck_cli.layer import Array
 from tests.corpus.elementwise import ELEMENTWISE, sigmoid
 from tests.corpus.mistakes import Mistake, one_element, slope, times, upstream_ignored
 
 
-def _gelu_by_tanh(x: np.ndarray) -> np.ndarray:
+def _gelu_by_tanh(x: Array) -> Array:
     c = np.sqrt(2 / np.pi)
     t = np.tanh(c * (x + 0.044715 * x**3))
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
+    return np.asarray(0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x))
 
 
 MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
@@ -37,7 +38,10 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
     "sqrt-plain": {"factor_2": times("x", 2.0), "not_inverted": slope(lambda x: 0.5 * np.sqrt(x))},
     "sqrt-near_zero": {"eps_added": slope(lambda x: 0.5 / np.sqrt(x + 1e-8))},
     "square-plain": {"factor_half": times("x", 0.5), "sign_lost": slope(lambda x: 2 * np.abs(x))},
-    "square-mixed": {"tiny_elements": slope(lambda x: 2 * x + 1e-8), "tiny_lost": slope(lambda x: 2 * x * (abs(x) > 1))},
+    "square-mixed": {
+        "tiny_elements": slope(lambda x: 2 * x + 1e-8),
+        "tiny_lost": slope(lambda x: 2 * x * (abs(x) > 1)),
+    },
     "cube-plain": {"power": slope(lambda x: 2 * x * x), "factor_third": times("x", 1 / 3)},
     "cube-zeros": {"slope_1": slope(np.ones_like), "slope_1e-3": slope(lambda x: np.full_like(x, 1e-3))},
     "cbrt-near_zero": {"power": slope(lambda x: 1 / (3 * np.abs(np.cbrt(x))))},
@@ -49,7 +53,10 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
         "applied_twice": slope(lambda x: 1 - np.tanh(np.tanh(x)) ** 2),
     },
     "tanh-saturated": {"tails_lost": slope(lambda x: np.where(np.abs(x) > 7.5, 0.0, 1 / np.cosh(x) ** 2))},
-    "arctan-plain": {"square_missing": slope(lambda x: 1 / (1 + np.abs(x))), "root": slope(lambda x: (1 + x * x) ** -0.5)},
+    "arctan-plain": {
+        "square_missing": slope(lambda x: 1 / (1 + np.abs(x))),
+        "root": slope(lambda x: (1 + x * x) ** -0.5),
+    },
     "sigmoid-plain": {
         "half_of_it": slope(sigmoid),
         "applied_twice": slope(lambda x: sigmoid(sigmoid(x)) * sigmoid(-sigmoid(x))),
@@ -72,7 +79,10 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
     "relu-near_kink": {"threshold_moved": slope(lambda x: (x > 1e-6) * 1.0)},
     "relu-kink": {"slope_2_at_0": slope(lambda x: np.where(x == 0, 2.0, (x > 0) * 1.0))},
     "relu-all_kinks": {"slope_2": slope(lambda x: np.full_like(x, 2.0)), "slope_-1": slope(lambda x: -np.ones_like(x))},
-    "leaky_relu-plain": {"other_slope": slope(lambda x: np.where(x > 0, 1.0, 0.1)), "as_relu": slope(lambda x: (x > 0) * 1.0)},
+    "leaky_relu-plain": {
+        "other_slope": slope(lambda x: np.where(x > 0, 1.0, 0.1)),
+        "as_relu": slope(lambda x: (x > 0) * 1.0),
+    },
     "leaky_relu-kink": {"slope_0_at_0": slope(lambda x: np.where(x == 0, 0.0, np.where(x > 0, 1.0, 0.01)))},
     "elu-plain": {"tail_missing": slope(np.ones_like), "offset_kept": slope(lambda x: np.where(x > 0, 1, np.expm1(x)))},
     "abs-plain": {"slope_1": slope(np.ones_like), "sign": times("x", -1.0)},
@@ -80,7 +90,10 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
     "abs-near_kink": {"smoothed": slope(lambda x: x / np.sqrt(x * x + 1e-12))},
     "hardtanh-plain": {"not_clipped": slope(np.ones_like), "clipped_below_only": slope(lambda x: (x > -1) * 1.0)},
     "softsign-plain": {"square_missing": slope(lambda x: 1 / (1 + np.abs(x)))},
-    "fast_sine-plain": {"factor_missing": slope(lambda x: np.cos(1000 * x)), "of_the_input": slope(lambda x: 1000 * np.cos(x))},
+    "fast_sine-plain": {
+        "factor_missing": slope(lambda x: np.cos(1000 * x)),
+        "of_the_input": slope(lambda x: 1000 * np.cos(x)),
+    },
     "offset_sine-plain": {"sign": times("x", -1.0), "factor_half": times("x", 0.5), "one_percent": times("x", 1.01)},
     "tiny_tanh-plain": {
         "factor_10": times("x", 10.0),

@@ -126,5 +126,8 @@ MISTAKES: Mapping[str, Mapping[str, Mistake]] = {
         "swapped": swapped("x", "y"),
         "detached": detached("x"),
     },
-    "huber-plain": {"not_clipped": lambda g, dy, x: {"x": dy * x}, "sign_only": lambda g, dy, x: {"x": dy * np.sign(x)}},
+    "huber-plain": {
+        "not_clipped": lambda g, dy, x: {"x": dy * x},
+        "sign_only": lambda g, dy, x: {"x": dy * np.sign(x)},
+    },
 }

@@ -12,7 +12,7 @@ from gradcheck_cli.layer import Array, ArraySpec, Generic
 from tests.corpus.case import Plain
 
 # scale and offset off 1 and 0, and a spread that makes eps count
-WEIGHTED: Mapping[str, ArraySpec] = {
+WEIGHTED: dict[str, ArraySpec] = {
     "x": ArraySpec((3, 4), draw=Generic(0.1)),
     "gamma": ArraySpec((4,)),
     "beta": ArraySpec((4,)),

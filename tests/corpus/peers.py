@@ -118,7 +118,7 @@ def chainer_check_backward(layer: Any, point: Point) -> bool:
 
 
 def openmdao_check_partials(layer: Any, point: Point) -> bool:
-    """Each block of the Jacobian by forward differences, step 1e-6; its error's norm, absolute and relative, below 1e-6.
+    """Forward differences, step 1e-6; the error of each Jacobian block in norm, absolute and relative, below 1e-6.
 
     A block that is NaN is not above the tolerance. Source: OpenMDAO 3, openmdao/core/problem.py: check_partials
     (abs_err_tol, rel_err_tol), openmdao/approximation_schemes/finite_difference.py: DEFAULT_FD_OPTIONS.

@@ -29,7 +29,7 @@ class Attention(Plain):
 
     def weights(self, Q: Array, K: Array) -> Array:
         scores = Q @ K.T / math.sqrt(Q.shape[1])
-        seen = np.tri(*scores.shape, dtype=bool) | (not self.causal)
+        seen = (np.tri(*scores.shape) > 0) | (not self.causal)
         return normalised(np.where(seen, scores, -1e30))
 
     def forward(self, Q: Array, K: Array, V: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.corpus import (
@@ -55,6 +56,10 @@ def _one_element() -> Iterator[tuple[str, str, Any]]:
                 yield where, f"{array}_one_element_{error:.0e}", one_element(array, error, -2)
 
 
+def _reason(name: str, point: Point) -> str | None:
+    return UNDECIDABLE.get(name, point.undecidable)
+
+
 def _assemble() -> Iterator[Wrong]:
     families = (mistakes_elementwise, mistakes_reductions, mistakes_dense, mistakes_deep, misbehaviour)
     listed = (
@@ -66,9 +71,9 @@ def _assemble() -> Iterator[Wrong]:
     for where, name, mistake in (*listed, *_one_element()):
         point = BY_NAME[where]
         full = f"{where.removesuffix('-plain')}-{name}"
-        yield Wrong(full, point, lambda p=point, m=mistake: Mistaken(p.layer, m), UNDECIDABLE.get(full))
+        yield Wrong(full, point, partial(Mistaken, point.layer, mistake), _reason(full, point))
     for full, (where, stateful) in misbehaviour.STATEFUL.items():
-        yield Wrong(full, BY_NAME[where], stateful, UNDECIDABLE.get(full))
+        yield Wrong(full, BY_NAME[where], stateful, _reason(full, BY_NAME[where]))
 
 
 WRONG: tuple[Wrong, ...] = tuple(_assemble())

@@ -56,6 +56,9 @@ def read(written: str) -> tuple[Source, ast.expr]:
         raise Refused(1, "the expression is empty")
     if "#" in text:
         raise Refused(flat.index("#") + 1, "a comment is not part of an expression; leave it out")
+    for position, letter in enumerate(flat):
+        if not letter.isprintable():
+            raise Refused(position + 1, f"the character {letter!r} is not part of an expression")
     source = Source(text, len(flat) - len(flat.lstrip()))
     tree = _parse(source)
     _measure(source, tree)

@@ -1,0 +1,194 @@
+"""Some elements wrong and the others right: where they are, and what they have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck_cli.diagnosis.scaling import best_ratio
+from gradcheck_cli.diagnosis.suspect import Suspect, number
+from gradcheck_cli.layer import Array
+from gradcheck_cli.results import Finding
+
+FEW = 3  # wrong elements that are listed one by one
+UNLIKELY = 10  # in how many ways as many elements could have been chosen, below which a common place says nothing
+
+
+def somewhere(suspect: Suspect) -> Finding | None:
+    """All wrong elements, and no others, share a place or a property."""
+    wrong, right = _entries(suspect)
+    bad, good = int(wrong.sum()), int(right.sum())
+    if bad < 2 or not good or math.comb(min(bad + good, 1000), min(bad, 500)) < UNLIKELY:
+        return None
+    for text, mask in _places(suspect):
+        inside = mask.reshape(-1)
+        if (wrong <= inside).all() and not (right & inside).any():
+            counts = f"{bad} of {wrong.size} elements, {suspect.at(suspect.worst)}"
+            return suspect.finding("somewhere", f"is wrong only {text} ({counts}): {_how(suspect)}")
+    return None
+
+
+def _entries(suspect: Suspect) -> tuple[Array, Array]:
+    """Which entries of the array are wrong, in any unit, and which are right in every one."""
+    wrong = suspect.wrong.any(axis=1)
+    return wrong, suspect.settled.all(axis=1) & ~wrong
+
+
+def _places(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    yield from _signs(suspect)
+    yield from _masks(suspect)
+    yield from _slices(suspect)
+    yield from _triangles(suspect)
+    yield from _borders(suspect)
+    yield from _repeats(suspect)
+    yield from _thresholds(suspect)
+
+
+def _valued(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    """Named values at the places of the elements."""
+    for name, values in suspect.others():
+        if values.shape == suspect.shape and values.dtype.kind == "f":
+            yield name, values
+    dy = suspect.evidence.dy
+    if dy is not None and dy.shape == suspect.shape:
+        yield "dy", dy
+
+
+def _signs(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    for name, values in _valued(suspect):
+        yield f"where {name} < 0", values < 0
+        yield f"where {name} > 0", values > 0
+        yield f"where {name} = 0", values == 0
+        yield f"where {name} is not 0", values != 0
+        yield f"where |{name}| > 1", np.abs(values) > 1
+        yield f"where |{name}| < 1", np.abs(values) < 1
+
+
+def _masks(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    for name, values in suspect.evidence.arrays.items():
+        mask = suspect.spread(np.asarray(values)) if np.asarray(values).dtype.kind == "b" else None
+        if mask is not None:
+            yield f"where {name} is false", mask == 0
+            yield f"where {name} is true", mask != 0
+
+
+def _slices(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    """Whole rows, columns, or slices along an axis: those in which everything that is decided is wrong."""
+    shape = suspect.shape
+    wrong = _entries(suspect)[0].reshape(shape)
+    for axis, size in enumerate(shape):
+        if size < 2 or len(shape) < 2:
+            continue
+        others = tuple(k for k in range(len(shape)) if k != axis)
+        indices = np.flatnonzero(wrong.any(axis=others))
+        if len(indices) > max(1, size // 2):
+            continue
+        mask = np.zeros(shape, bool)
+        mask[(slice(None),) * axis + (indices,)] = True
+        word = ("row", "column")[axis] if len(shape) == 2 else f"index {{}} of axis {axis}"
+        listed = ", ".join(map(str, indices[:FEW])) + (", ..." if len(indices) > FEW else "")
+        plural = "s" if len(indices) > 1 else ""
+        yield f"in {word.format(listed)}" if "{}" in word else f"in {word}{plural} {listed}", mask
+
+
+def _triangles(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    shape = suspect.shape
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        return
+    row, column = np.indices(shape[-2:])
+    for text, mask in (
+        ("on the diagonal", row == column),
+        ("off the diagonal", row != column),
+        ("above the diagonal", row < column),
+        ("below the diagonal", row > column),
+        ("on and above the diagonal", row <= column),
+        ("on and below the diagonal", row >= column),
+    ):
+        yield text, np.broadcast_to(mask, shape)
+
+
+def _borders(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    """At the edges of the last axis, or of the last two, as with a wrong padding."""
+    shape = suspect.shape
+    rim = np.zeros(shape, bool)
+    for axis in range(len(shape) - 1, max(len(shape) - 3, -1), -1):
+        if shape[axis] < 3:
+            return
+        ends = np.isin(np.arange(shape[axis]), (0, shape[axis] - 1))
+        rim |= ends.reshape(-1, *(1,) * (len(shape) - 1 - axis))
+        yield "at the border: look at the padding" if axis == len(shape) - 1 else "at the border", rim.copy()
+
+
+def _repeats(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    """Rows that an array of indices names more than once."""
+    for name, values in suspect.evidence.arrays.items():
+        values = np.asarray(values)
+        if values.dtype.kind not in "iu" or not suspect.shape or values.size < 2:
+            continue
+        if values.min() < 0 or values.max() >= suspect.shape[0]:
+            continue
+        twice = np.bincount(values.ravel(), minlength=suspect.shape[0]) > 1
+        rows = np.broadcast_to(twice.reshape(-1, *(1,) * (len(suspect.shape) - 1)), suspect.shape)
+        yield f"at the indices that {name} names more than once", rows
+
+
+def _thresholds(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+    """Below or above some value of the array itself."""
+    wrong, right = _entries(suspect)
+    if math.comb(min(wrong.size, 1000), min(int(wrong.sum()), 500)) < UNLIKELY**2 or suspect.value.dtype.kind != "f":
+        return
+    for text, values in ((suspect.name, suspect.value), (f"|{suspect.name}|", np.abs(suspect.value))):
+        flat = values.reshape(-1)
+        low, high = flat[wrong].min(), flat[wrong].max()
+        yield f"where {text} ≤ {number(high)}", values <= high
+        yield f"where {text} ≥ {number(low)}", values >= low
+
+
+def _how(suspect: Suspect) -> str:
+    """What the wrong elements are, beside the right ones."""
+    wrong = suspect.wrong
+    if not suspect.analytic[wrong].any():
+        return "it is 0 there"
+    if suspect.is_zero[wrong].all():
+        dy = suspect.evidence.dy
+        upstream = dy is not None and dy.shape == suspect.shape
+        if upstream and dy is not None and np.array_equal(suspect.analytic[wrong], dy.reshape(-1, 1)[wrong]):
+            return "it is dy there and must be 0"
+        return "it must be 0 there"
+    ratio, off = best_ratio(suspect)
+    with np.errstate(all="ignore"):
+        found = np.abs(suspect.analytic / suspect.numeric - ratio)[wrong]
+        allowed = (2 * np.abs(ratio) * suspect.doubt / np.abs(suspect.numeric) + 2 * off + 1e-6 * abs(ratio))[wrong]
+    if wrong.sum() > 1 and (found <= allowed).all():
+        return "it has the wrong sign there" if abs(ratio + 1) < 1e-6 else f"it is {number(ratio)} times the right one"
+    return "look at the case that is treated apart there"
+
+
+def single_elements(suspect: Suspect) -> Finding | None:
+    """A few wrong elements, listed."""
+    count, total = int(suspect.wrong.sum()), suspect.wrong.size
+    if count > FEW or total <= count or total < 4:
+        return None
+    positions = np.flatnonzero(suspect.wrong)
+    listed = ", ".join(_one(suspect, int(position)) for position in positions)
+    noun = "one element" if count == 1 else f"{count} elements"
+    return suspect.finding("single-element", f"is wrong in {noun} of {total}: {listed}")
+
+
+def _one(suspect: Suspect, position: int) -> str:
+    return f"{suspect.at(position)}{_times(suspect, position)}"
+
+
+def _times(suspect: Suspect, position: int) -> str:
+    with np.errstate(all="ignore"):
+        ratio = suspect.analytic.flat[position] / suspect.numeric.flat[position]
+    return f" ({number(ratio)} times)" if np.isfinite(ratio) and 1e-3 < abs(ratio) < 1e3 else ""
+
+
+def mismatch(suspect: Suspect) -> Finding:
+    """Nothing explains it: how many elements, and the worst."""
+    count, total = int(suspect.wrong.sum()), suspect.wrong.size
+    counted = f"{count} of {total} element{'s' if total > 1 else ''}"
+    return suspect.finding("mismatch", f"is wrong in {counted}, worst {_one(suspect, suspect.worst)}")

@@ -1,0 +1,185 @@
+"""Tier 2: a ladder of steps for one disputed element, until it passes, fails beyond doubt, or nothing is left."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck_cli import compare
+from gradcheck_cli.compare import Case, Decision, Numbers
+from gradcheck_cli.evidence import K, LadderEstimate, Status
+from gradcheck_cli.numeric import kinks
+from gradcheck_cli.numeric.estimate import estimate, trace
+from gradcheck_cli.numeric.explore import Explorer
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
+
+PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
+NOISY = 1e-2  # of the output: no derivative can be had from it
+
+
+def climb(scene: Scene, row: int, unit: int) -> None:
+    """Judge one element on its ladder."""
+    scene.objective.ledger.phase = "tier2"
+    scene.sheet.tier[row, unit], scene.sheet.method[row, unit] = 2, "richardson"
+    Climb(scene, row, unit).judge()
+
+
+def is_weak(decision: Decision, numbers: Numbers) -> bool:
+    """Whether a zero is granted only because a usual slope would have shown: a tiny one might be hidden."""
+    return decision is not Decision.PASS and numbers.uncertainty + numbers.rounding > numbers.floor
+
+
+def shown(found: LadderEstimate, uncertainty: float | None = None) -> dict[str, float]:
+    """What the table shows of an estimate."""
+    bound = found.uncertainty if uncertainty is None else uncertainty
+    return {"numeric": found.value, "uncertainty": bound, "step": found.step}
+
+
+class Climb:
+    """One element on its way up and down the ladder."""
+
+    def __init__(self, scene: Scene, row: int, unit: int) -> None:
+        self.scene, self.at, self.sheet = scene, (row, unit), scene.sheet
+        self.ladder = scene.ladder(row, unit)
+        self.explorer = Explorer(self.ladder)
+        self.analytic = float(scene.analytic[row, unit])
+        self.noisy = float(self.ladder.line.noise.relative[0]) > NOISY
+
+    def judge(self) -> None:
+        """Fill in the element's row of the sheet."""
+        started = self.explorer.start()
+        if math.isnan(self.analytic):
+            found = shown(estimate(trace(self.ladder))) if started else {}
+            self.sheet.put(self.at, NONFINITE, "not a number", **found)
+        elif not started:
+            self.sheet.put(self.at, INCONCLUSIVE, "domain")
+        elif math.isinf(self.analytic):
+            self._infinite()
+        else:
+            self._walk()
+
+    def _infinite(self) -> None:
+        """An infinite analytic value is right only where the slopes grow without bound."""
+        self.explorer.descend(8)
+        slopes = [level.value for level in self.ladder.levels]
+        grows = len(slopes) >= 4 and all(abs(low) > 1.2 * abs(high) for low, high in itertools.pairwise(slopes))
+        tangent = grows and np.sign(slopes[0]) == np.sign(self.analytic)
+        outcome, reason = (INCONCLUSIVE, "vertical tangent") if tangent else (NONFINITE, "not finite")
+        self.sheet.put(self.at, outcome, reason, numeric=slopes[0], step=self.ladder.levels[0].step)
+
+    def _walk(self) -> None:
+        while True:
+            found = estimate(trace(self.ladder))
+            numbers = self._numbers(found)
+            decision = self.scene.decide(numbers)
+            smooth = found.status is Status.SMOOTH
+            if decision in PASSES and smooth:
+                return self._pass(decision, numbers, found)
+            if not smooth and self._passes_at_one_level(numbers):
+                return None
+            mismatch = smooth and decision is Decision.MISMATCH
+            if mismatch and self._fails(numbers, found):
+                return None
+            if not self.explorer.advance(found, float(numbers.error), mismatch):
+                return self._leave(numbers, found)
+
+    def _numbers(self, found: LadderEstimate) -> Numbers:
+        slope = self.ladder.steepest
+        self.sheet.slope[self.at] = slope
+        uncertainty = math.inf if self.noisy else found.uncertainty
+        natural = self.ladder.magnitude / self.ladder.line.length
+        self.sheet.natural[self.at] = natural
+        return self.scene.number(self.at, found.value, uncertainty, slope, natural, self.ladder.hidden)
+
+    def _pass(self, decision: Decision, numbers: Numbers, found: LadderEstimate) -> None:
+        bound = max(float(numbers.uncertainty), 1.5 * float(numbers.error) if decision is Decision.PASS else 0.0)
+        if decision is Decision.ROUNDING:
+            bound = max(bound, float(numbers.resolution))
+        resolution = bound + numbers.rounding + numbers.floor
+        self.sheet.put(self.at, PASS, resolution=resolution, weak=is_weak(decision, numbers), **shown(found, bound))
+
+    def _passes_at_one_level(self, numbers: Numbers) -> bool:
+        """Where the levels are not smooth, one whose one-sided band is narrow enough still certifies agreement."""
+        size = max(abs(self.analytic), abs(float(numbers.numeric)))
+        for level in self.ladder.levels:
+            width = level.mismatch + K * self.ladder.noise_at(level.step)
+            if abs(self.analytic - level.value) <= width and width + numbers.rounding <= numbers.rho * size:
+                columns = {"numeric": level.value, "uncertainty": width, "step": level.step}
+                self.sheet.put(self.at, PASS, resolution=width + numbers.rounding + numbers.floor, **columns)
+                return True
+        return False
+
+    def _case(self, numbers: Numbers, found: LadderEstimate, explored: bool) -> Case:
+        unit, x = self.scene.point.noise.unit, abs(float(self.ladder.line.x))
+        length = min(self.ladder.line.length, 64 * x) if x else self.ladder.line.length
+        return Case(numbers, trace(self.ladder), found, unit, length, explored)
+
+    def _fails(self, numbers: Numbers, found: LadderEstimate) -> bool:
+        scene, error = self.scene, float(numbers.error)
+        size = max(abs(self.analytic), abs(found.value))
+        known = scene.proven >= PROVEN and error > 1e-3 * size
+        if scene.point.rule.excuse(self._case(numbers, found, known or self.explorer.explored(found, error))):
+            return False
+        if scene.proven < PROVEN and self._sides(error) is kinks.Sides.RIGHT:
+            self.sheet.put(self.at, INCONCLUSIVE, "kink", resolution=error, **shown(found, error))
+            return True
+        scene.proven += 1
+        self.sheet.put(self.at, FAIL, resolution=float(numbers.resolution), **shown(found))
+        return True
+
+    def _sides(self, error: float = math.inf) -> kinks.Sides:
+        """Whether the gradient is right a little to both sides."""
+        away = self.ladder.levels[len(self.ladder.levels) // 2].step
+        spot = kinks.Spot(self.scene.name, *self.at, self.ladder.line.length, float(self.scene.rounding[self.at]))
+        return kinks.sides(self.scene.objective, self.scene.point.noise, spot, away, error)
+
+    def _leave(self, numbers: Numbers, found: LadderEstimate) -> None:
+        """Every step has been tried: a coarser pass, a kink, or inconclusive with its reason."""
+        relative = float(self.ladder.line.noise.relative[0])
+        last = replace(numbers, rho=compare.coarsest(relative, self.scene.point.rounding.unit))
+        decision = self.scene.decide(last)
+        if decision in PASSES and found.status is Status.SMOOTH:
+            self._pass(decision, last, found)
+        elif found.status is Status.KINK:
+            self._kink(numbers)
+        else:
+            bound = max(found.uncertainty, 1.5 * float(numbers.error))
+            reason = self._reason(numbers, found, decision)
+            self.sheet.put(self.at, INCONCLUSIVE, reason, resolution=bound, **shown(found, bound))
+
+    def _reason(self, numbers: Numbers, found: LadderEstimate, decision: Decision) -> str:
+        slopes = [level.slope for level in self.ladder.levels]
+        if found.status is not Status.SMOOTH:
+            growing = all(low > 1.2 * high for low, high in itertools.pairwise(slopes))
+            if growing and len(slopes) >= 4:
+                return "vertical tangent"
+            return "discontinuity" if found.status is Status.JUMP else "kink"
+        if self.noisy:
+            return "noise"
+        if found.inflation > 1:
+            return "scatter"
+        if found.flat:
+            return "staircase"
+        if decision is Decision.MISMATCH:
+            return self.scene.point.rule.excuse(self._case(numbers, found, True)) or "marginal"
+        return "noise" if K * found.roundoff >= 0.2 * found.uncertainty else "marginal"
+
+    def _kink(self, numbers: Numbers) -> None:
+        """A kink at x: any subgradient will do, if the gradient is right on both sides."""
+        seen = trace(self.ladder)
+        around, found, answer = kinks.band(seen), estimate(seen), self._sides()
+        width = around.high - around.low
+        slack = around.slack + numbers.rounding + numbers.floor
+        inside = around.low - slack <= self.analytic <= around.high + slack
+        columns = shown(found, max(width, around.slack)) | {"resolution": width + slack}
+        if not inside:
+            self.sheet.put(self.at, FAIL, "no subgradient", **columns)
+        elif answer is kinks.Sides.WRONG:
+            self.sheet.put(self.at, FAIL, "wrong beside the kink", **columns)
+        elif answer is kinks.Sides.UNKNOWN:
+            self.sheet.put(self.at, INCONCLUSIVE, "kink", **columns)
+        else:
+            self.sheet.put(self.at, KINK, **columns)

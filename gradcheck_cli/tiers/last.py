@@ -1,0 +1,119 @@
+"""Tier 3, for what two tiers leave open: second opinions that may only acquit; and the kink elements taken together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck_cli.evidence import UNIT64
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric import kinks, second
+from gradcheck_cli.tiers.climb import climb
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
+
+WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
+FEW = 4  # of them when zeros are cross-examined, which costs as much again
+
+
+def second_opinions(scene: Scene) -> None:
+    """Complex step, long double, zero beside the natural slope, in this order; an explicit tolerance takes none."""
+    if not scene.point.rule.automatic:
+        return
+    scene.objective.ledger.phase = "tier3"
+    _cross_examine(scene)
+    for opinion in (_complex_step, _long_double, _zeros):
+        scene.objective.ledger.phase = "tier3"
+        if scene.sheet.open():
+            opinion(scene)
+
+
+def _trusted(scene: Scene, rows: Array, witnesses: int) -> second.Opinion | None:
+    """Complex steps of some entries, if they reproduce others of the array that real differences settled."""
+    sheet, objective, point = scene.sheet, scene.objective, scene.point
+    sure = ((sheet.outcome == PASS) & ~sheet.weak).all(axis=1)
+    settled = np.setdiff1d(np.flatnonzero(sure), rows)[:witnesses]
+    seen = second.complex_step(objective, point.noise, point.centre, scene.name, settled, scene.length[settled])
+    if seen is None:
+        return None
+    numeric, uncertainty = sheet.numeric[settled], sheet.uncertainty[settled]
+    if (np.abs(seen.value - numeric) > 2 * uncertainty + 1e-9 * np.abs(numeric)).any():
+        return None
+    return second.complex_step(objective, point.noise, point.centre, scene.name, rows, scene.length[rows])
+
+
+def _cross_examine(scene: Scene) -> None:
+    """A zero that passed because a usual slope would have shown is open again if the complex step sees another."""
+    sheet = scene.sheet
+    suspects = sheet.weak & (sheet.outcome == PASS)
+    rows = np.flatnonzero(suspects.any(axis=1))
+    opinion = _trusted(scene, rows, FEW) if rows.size else None
+    if opinion is None:
+        return
+    for k, row in enumerate(rows):
+        for unit in np.flatnonzero(suspects[row]):
+            at = (int(row), int(unit))
+            value, uncertainty = float(opinion.value[k, unit]), float(opinion.uncertainty[k, unit])
+            numbers = scene.number(at, value, uncertainty, max(float(sheet.slope[at]), abs(value)))
+            error, bound = float(numbers.error), 2 * (uncertainty + numbers.rounding + numbers.floor)
+            cancelled = 64 * scene.point.rounding.unit * float(sheet.natural[at])
+            if error > max(bound, cancelled, 1e-9 * abs(value)):
+                least = max(float(sheet.uncertainty[at]), 1.5 * error)
+                sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
+
+
+def _complex_step(scene: Scene) -> None:
+    """Settle what is open by the complex step."""
+    sheet = scene.sheet
+    rows = np.unique([row for row, _ in sheet.open()]).astype(int)
+    opinion = _trusted(scene, rows, WITNESSES)
+    if opinion is None:
+        return
+    places = {int(row): k for k, row in enumerate(rows)}
+    for at in sheet.open():
+        k = places[at[0]]
+        value, uncertainty = float(opinion.value[k, at[1]]), float(opinion.uncertainty[k, at[1]])
+        numbers = scene.number(at, value, uncertainty, float(sheet.slope[at]))
+        if scene.decide(numbers) in PASSES:
+            bound = max(uncertainty, float(numbers.error))
+            columns = {"numeric": value, "uncertainty": bound, "step": float(opinion.step[k])}
+            resolution = bound + numbers.rounding + numbers.floor
+            sheet.put(at, PASS, resolution=resolution, tier=3, method="complex_step", **columns)
+
+
+def _long_double(scene: Scene) -> None:
+    """The same ladder with 11 more bits, where the platform and the layer have them."""
+    if scene.point.wide is None:
+        return
+    objective, centre, noise = scene.point.wide
+    other = Scene(replace(scene.point, objective=objective, centre=centre, noise=noise), scene.name)
+    for at in scene.sheet.open():
+        climb(other, *at)
+        if other.sheet.outcome[at] == PASS:
+            columns = {c: getattr(other.sheet, c)[at] for c in ("numeric", "uncertainty", "resolution", "step")}
+            scene.sheet.put(at, PASS, tier=3, **columns)
+
+
+def _zeros(scene: Scene) -> None:
+    """An analytic value of rounding size beside outputs of natural slope S, with a difference that agrees."""
+    sheet, unit = scene.sheet, max(scene.point.rounding.unit, UNIT64)
+    for at in sheet.open():
+        natural, error = float(sheet.natural[at]), abs(sheet.analytic[at] - sheet.numeric[at])
+        small = abs(sheet.analytic[at]) <= 64 * unit * natural
+        if small and error <= sheet.uncertainty[at] <= scene.rho[at[1]] * natural:
+            sheet.put(at, PASS)
+
+
+def tied_kinks(scene: Scene) -> None:
+    """Coordinate boxes alone accept a maximum whose tied winners all get the full gradient: move them together."""
+    rows = np.argwhere((scene.sheet.outcome == KINK).any(axis=1)).ravel()
+    if rows.size < 2:
+        return
+    scene.objective.ledger.phase = "tier2"
+    step, rng = float(np.median(scene.steps[rows])), np.random.default_rng(0)
+    for direction in kinks.directions(scene.x[rows], rng):
+        moved = kinks.Together(scene.name, rows, direction, step)
+        wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])
+        for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
+            for row in rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]:
+                scene.sheet.put((int(row), int(unit)), FAIL, "no subgradient")

@@ -1,0 +1,211 @@
+"""What the tiers share: the point, the scales of one array, and the sheet that they fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gradcheck_cli import compare
+from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.differences.method import Method
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric import second
+from gradcheck_cli.numeric.levels import Ladder, Line
+from gradcheck_cli.numeric.noise import AnalyticNoise, Noise
+from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
+from gradcheck_cli.results import Outcome
+from gradcheck_cli.spec import Difference
+
+CODES = tuple(Outcome)
+PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
+PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
+PILOTS = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """A layer at one point with everything that is measured once."""
+
+    objective: Objective
+    centre: Array
+    noise: Noise
+    analytic: Mapping[str, Array]
+    rounding: AnalyticNoise
+    rule: Rule
+    method: Method
+    difference: Difference | None = None
+
+    @property
+    def fixed_step(self) -> bool:
+        """Whether the step of the first tier was given."""
+        return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
+
+    @cached_property
+    def wide(self) -> tuple[Objective, Array, Noise] | None:
+        """The same point in long double, where the layer keeps it."""
+        return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything that is known of the elements of one array: tables of its entries by the units.
+
+    `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
+    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision.
+    """
+
+    name: str
+    analytic: Array
+    numeric: Array
+    uncertainty: Array
+    resolution: Array
+    slope: Array
+    step: Array
+    outcome: Array
+    tier: Array
+    reason: Array
+    method: Array
+    natural: Array
+    weak: Array
+    rounded: Array
+
+    @classmethod
+    def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
+        """A sheet on which nothing is granted yet: every element is inconclusive."""
+        shape = analytic.shape
+        return cls(
+            name=name,
+            analytic=analytic,
+            numeric=np.full(shape, np.nan),
+            uncertainty=np.full(shape, np.inf),
+            resolution=np.full(shape, np.inf),
+            slope=np.zeros(shape),
+            step=np.full(shape, np.nan),
+            outcome=np.full(shape, INCONCLUSIVE, np.int8),
+            tier=np.ones(shape, np.int8),
+            reason=np.full(shape, None, object),
+            method=np.full(shape, method, object),
+            natural=np.zeros(shape),
+            weak=np.zeros(shape, bool),
+            rounded=np.zeros(shape, bool),
+        )
+
+    def put(self, at: tuple[int, int], outcome: int, reason: str | None = None, **columns: object) -> None:
+        """Fill in one element."""
+        self.outcome[at], self.reason[at] = outcome, reason
+        for column, value in columns.items():
+            getattr(self, column)[at] = value
+
+    def open(self) -> list[tuple[int, int]]:
+        """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
+        exact = np.isin(self.reason, ("kink", "discontinuity", "vertical tangent", "below the noise"))
+        return [(int(row), int(unit)) for row, unit in np.argwhere((self.outcome == INCONCLUSIVE) & ~exact)]
+
+
+class Scene:
+    """One array at one point. `proven` counts the fails that were fully explored."""
+
+    def __init__(self, point: Point, name: str) -> None:
+        self.point, self.name, self.objective = point, name, point.objective
+        self.x = self.objective.arrays[name].reshape(-1)
+        self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
+        self.length = lengths(self.x)
+        self.extent = float(self.length.max(initial=1.0))
+        self.natural = natural_slope(point.noise, self.length)
+        self.typical = typical_slope(self.analytic)
+        self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
+        self.sheet = Sheet.blank(name, self.analytic, point.method.name)
+        self.steps = self._steps()
+        self.proven = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether every output is a unit of its own."""
+        return self.objective.view == "jacobian"
+
+    def _steps(self) -> Array:
+        chosen = self.point.difference
+        if chosen is not None and chosen.step is not None:
+            return np.full(self.x.shape, chosen.step)
+        if chosen is not None and chosen.relative_step is not None:
+            return np.asarray(chosen.relative_step * self.length)
+        steps = self.point.method.steps(scales(self.analytic, self.length, self.point.noise))
+        return np.asarray(np.minimum(steps, self.length / 8))
+
+    def pilots(self) -> Array:
+        """A few elements spread over the array."""
+        return np.unique(np.linspace(0, self.x.size - 1, PILOTS).astype(int)) if self.x.size else np.arange(0)
+
+    def others(self) -> Array:
+        """All elements but the pilots."""
+        return np.setdiff1d(np.arange(self.x.size), self.pilots())
+
+    def learn(self) -> None:
+        """Where pilots passed only on a ladder, the steps that suited them are a better start for the others."""
+        rows = self.pilots()
+        climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
+        if climbed.any() and not self.point.fixed_step:
+            used = np.broadcast_to(self.steps[rows][:, None], climbed.shape)
+            factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
+            self.steps = np.minimum(self.steps * np.exp2(np.round(np.log2(factor))), self.length / 8)
+
+    def numbers(self, rows: Array, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
+        """The numbers of whole rows (n, units), to be decided."""
+        noise, vjp_unit = self.point.noise, self.point.rounding.unit
+        return Numbers(
+            analytic=self.analytic[rows],
+            rounding=self.rounding[rows],
+            numeric=value,
+            uncertainty=uncertainty,
+            slope=slope,
+            natural=natural,
+            floor=compare.floor(slope, noise.unit, vjp_unit),
+            rho=self.rho,
+            digits=float(np.sqrt(vjp_unit)),
+        )
+
+    def number(
+        self,
+        at: tuple[int, int],
+        value: float,
+        uncertainty: float,
+        slope: float,
+        natural: float | None = None,
+        hidden: float = 0.0,
+    ) -> Numbers:
+        """The numbers of one element, to be decided."""
+        noise, vjp_unit = self.point.noise, self.point.rounding.unit
+        return Numbers(
+            analytic=float(self.analytic[at]),
+            rounding=float(self.rounding[at]),
+            numeric=value,
+            uncertainty=uncertainty,
+            slope=slope,
+            natural=float(self.natural[at]) if natural is None else natural,
+            floor=float(compare.floor(slope, noise.unit, vjp_unit)) + hidden,
+            rho=float(self.rho[at[1]]),
+            digits=float(np.sqrt(vjp_unit)),
+        )
+
+    def decide(self, numbers: Numbers) -> Decision:
+        """The decision on one element."""
+        return Decision(int(self.point.rule.decide(numbers)))
+
+    def ladder(self, row: int, unit: int) -> Ladder:
+        """An empty ladder for one element."""
+        objective, noise = self.objective, self.point.noise
+        pick = slice(unit, unit + 1) if self.alone else slice(None)
+        line = Line(
+            function=objective.along(self.name, row, unit if self.alone else None),
+            x=self.x[row],
+            centre=self.point.centre[pick],
+            weights=objective.weights[pick],
+            noise=noise.of_unit(unit) if self.alone else noise,
+            length=float(self.length[row]),
+            extent=self.extent,
+        )
+        return Ladder(line, float(self.steps[row]))
