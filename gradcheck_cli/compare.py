@@ -128,12 +128,16 @@ class Case:
 
 
 def settled(case: Case) -> bool:
-    """The levels are smooth, scatter no more than their noise, and the error is beyond twice all bounds."""
+    """The levels are smooth, there are enough of them, and they scatter no more than their noise."""
     found = case.found
     smooth = found.status is Status.SMOOTH and not found.flat and found.inflation <= 1
     enough = len(found.block) >= 2 and len(case.seen.levels) >= 3
-    beyond = case.error > 2 * (float(case.numbers.resolution) + 128 * case.seen.hidden)
-    return smooth and enough and beyond
+    return smooth and enough
+
+
+def beyond_bounds(case: Case) -> bool:
+    """The error is beyond twice all bounds, and beyond what outputs that never moved could hide."""
+    return case.error > 2 * (float(case.numbers.resolution) + 128 * case.seen.hidden)
 
 
 def explored(case: Case) -> bool:
@@ -209,6 +213,7 @@ def convergence(case: Case) -> bool:
 
 CLAUSES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("scatter", settled),
+    ("hidden", beyond_bounds),
     ("unexplored", explored),
     ("noise", not_rounding),
     ("kink", no_kink),

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import gradcheck_cli
 from gradcheck_cli import __version__
 
 GRADCHECK = [sys.executable, "-m", "gradcheck_cli"]
-ROOT = Path(__file__).parents[1]
+PACKAGE = str(Path(gradcheck_cli.__file__).parents[1])  # the copy under test, installed or not
 TWO_CHECKS = """\
 version: 1
 checks:
@@ -29,7 +30,7 @@ checks:
 def environment(**more: str) -> dict[str, str]:
     ignored = {"COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"}
     kept = {key: value for key, value in os.environ.items() if key not in ignored}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **more}
+    return {**kept, "PYTHONPATH": PACKAGE, "PYTHONIOENCODING": "utf-8", **more}
 
 
 def gradcheck(*words: str, cwd: Path, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from config_text import check, complaints, loaded
 
 from gradcheck_cli.layer import Fill, Integers, Normal, Uniform
-from tests.config_text import check, complaints, loaded
-
-ARRAYS = {
-    "one": "the text 'one'; must be a number",
-    "{}": "a mapping with neither",
-}
 
 WRONG = {
     "x: one": "4:17: checks[0].arrays.x: the text 'one'; must be a number",
@@ -31,18 +26,24 @@ WRONG = {
     "x: {shape: 3}": "4:25: checks[0].arrays.x.shape: the number 3; must be a list",
     "x: {shape: [2.0]}": "4:26: checks[0].arrays.x.shape[0]: the number 2.0; must be an integer",
     "x: {shape: [-1]}": "4:26: checks[0].arrays.x.shape[0]: the number -1; must be at least 0",
-    "x: {shape: [100000, 100000]}": (
-        "4:25: checks[0].arrays.x.shape: 10000000000 elements; must be at most 268435456"
-    ),
+    "x: {shape: [100000, 100000]}": ("4:25: checks[0].arrays.x.shape: 10000000000 elements; must be at most 268435456"),
     "x: {shap: [3]}": "4:18: checks[0].arrays.x.shap: unknown key 'shap'; did you mean 'shape'?",
     "x: {shape: [3], normal: {scal: 1}}": (
         "4:39: checks[0].arrays.x.normal.scal: unknown key 'scal'; did you mean 'scale'?"
     ),
-    "x: {shape: [3], normal: {scale: 0}}": "4:46: checks[0].arrays.x.normal.scale: the number 0; must be greater than 0",
+    "x: {shape: [3], normal: {scale: 0}}": (
+        "4:46: checks[0].arrays.x.normal.scale: the number 0; must be greater than 0"
+    ),
     "x: {shape: [3], normal: }": "4:37: checks[0].arrays.x.normal: nothing; must be given or left out",
     "x: {shape: [3], uniform: {low: 1}}": "4:39: checks[0].arrays.x.uniform: a mapping; must have low below high",
     "x: {shape: [3], integers: {low: 1}}": "4:40: checks[0].arrays.x.integers: no key 'high'; must be given",
-    "x: {shape: [3], fill: a}": "4:35: checks[0].arrays.x.fill: the text 'a'; must be true or false or a number",
+    f"x: {{shape: [3], integers: {{high: {2**64}}}}}": (
+        f"4:47: checks[0].arrays.x.integers.high: the number {2**64}; must be at most {2**63 - 1}"
+    ),
+    f"x: {{shape: [1{'0' * 100}]}}": (
+        f"4:25: checks[0].arrays.x.shape: 1{'0' * 59}... elements; must be at most 268435456"
+    ),
+    "x: {shape: [3], fill: a}": "4:36: checks[0].arrays.x.fill: the text 'a'; must be true or false or a number",
     "x: {shape: [3], fill: 0, normal: {}}": (
         "4:17: checks[0].arrays.x: shape and normal and fill together; must be values, a file, or a shape and one draw"
     ),
@@ -52,7 +53,7 @@ WRONG = {
     "x: {values: [1.5], dtype: int64}": "4:26: checks[0].arrays.x.values: the number 1.5; must fit int64",
     "x: {values: [300], dtype: uint8}": "4:26: checks[0].arrays.x.values: the number 300; must fit uint8",
     "x: {values: [1], dtype: int64}": (
-        "4:35: checks[0].arrays.x.dtype: int64 for the float array 'x'; must be a float dtype"
+        "4:38: checks[0].arrays.x.dtype: int64 for the float array 'x'; must be a float dtype"
     ),
     "y: [1, 2]": "4:14: checks[0].arrays.y: unknown array 'y'; must be one of x",
     "x: 1.0": "4:17: checks[0].arrays.x: shape (); must have at least one axis",
@@ -121,7 +122,7 @@ def test_several_outputs_have_several_cotangents(tmp_path: Path) -> None:
         "5:16: checks[0].cotangent: 1 arrays; must be a list of 2, one for each output"
     ]
     assert complaints(tmp_path, check(start + "[[[1], [2]], [3, 4]]")) == [
-        "5:30: checks[0].cotangent[1]: shape (2,); must be (2, 1), the shape of the output"
+        "5:29: checks[0].cotangent[1]: shape (2,); must be (2, 1), the shape of the output"
     ]
 
 

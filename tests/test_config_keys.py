@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from config_text import check, complaints, loaded
 
 from gradcheck_cli.config import ConfigError, Problem
 from gradcheck_cli.spec import Difference, Tolerance
-from tests.config_text import check, complaints, loaded
 
 DTYPES = "'float64', 'float32' or 'float16'"
 KINDS = "layer, formula, functions, jax, object, torch, chain"
@@ -29,7 +29,7 @@ arrays: {x: [1, .nan]}
 
 FILES = {
     "a list": ("- 1", "1:1: a list; must be a mapping"),
-    "nothing": ("---\n", "1:4: nothing; must be a mapping"),
+    "nothing": ("---\n", "2:1: nothing; must be a mapping"),
     "no version": ("checks: [{layer: relu}]", "1:1: no key 'version'; must be given"),
     "another version": ("version: 2\nchecks: [{layer: relu}]", "1:10: version: the number 2; must be 1"),
     "a version as text": ("version: '1'\nchecks: [{layer: relu}]", "1:10: version: the text '1'; must be 1"),
@@ -56,7 +56,9 @@ def test_wrong_file(case: str, tmp_path: Path) -> None:
 ENTRIES = {
     "name: ''": "4:11: checks[0].name: the text ''; must not be empty",
     "name: 3": "4:11: checks[0].name: the number 3; must be text",
-    "view: jacobain": "4:11: checks[0].view: the text 'jacobain'; must be 'vjp' or 'jacobian'; did you mean 'jacobian'?",
+    "view: jacobain": (
+        "4:11: checks[0].view: the text 'jacobain'; must be 'vjp' or 'jacobian'; did you mean 'jacobian'?"
+    ),
     "dtype: bfloat16": f"4:12: checks[0].dtype: the text 'bfloat16'; must be {DTYPES}; did you mean 'float16'?",
     "dtype: 64": f"4:12: checks[0].dtype: the number 64; must be {DTYPES}",
     "points: 0": "4:13: checks[0].points: the number 0; must be at least 1",
@@ -115,11 +117,11 @@ OPTIONS = {
         "4:21: checks[0].options.axis: the number 3; must be in [-1, 1) for x of shape (2,)"
     ),
     "layer: linear\noptions: {in_features: 0}": "4:28: checks[0].options.in_features: the number 0; must be at least 1",
-    "layer: reshape": "3:12: checks[0].layer: no option 'shape'; must be given",
     "layer: conv2d\noptions: {stride: {a: 1}}": (
         "4:23: checks[0].options.stride: a mapping; must be an integer or a list"
     ),
     "layer: conv2d\noptions: {stride: [1, a]}": "4:27: checks[0].options.stride[1]: the text 'a'; must be an integer",
+    "layer: relu\noptions: {a: 1}": "4:15: checks[0].options.a: unknown option 'a'; there are none",
     "layer: mse\noptions: {reduction: men}": (
         "4:26: checks[0].options.reduction: the text 'men'; must be 'mean', 'sum' or 'none'; did you mean 'mean'?"
     ),

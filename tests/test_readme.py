@@ -1,4 +1,4 @@
-"""The README tells the truth: its configs are valid, its commands print what it shows. Run as a program, it rewrites them."""
+"""The README is true: its configs are valid, its commands print what it shows. As a program, this rewrites them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+import gradcheck_cli
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -44,7 +46,7 @@ def output(command: str, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        env={**kept, "PYTHONPATH": str(Path(gradcheck_cli.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

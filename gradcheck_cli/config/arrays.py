@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.config.files import FileError, load_array
 from gradcheck_cli.config.models import ArrayKeys
-from gradcheck_cli.config.nodes import Node
+from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import fit
 from gradcheck_cli.layer import Array, Draw, Fill, Integers, Normal, Shape, Uniform
@@ -44,7 +44,8 @@ def read_array(node: Node, folder: Path, problems: Problems) -> Given | None:
     if sources[0] in ("values", "file"):
         return _given_values(node.mapping[sources[0]], sources[0], keys.dtype, folder, problems)
     if keys.shape is not None and math.prod(keys.shape) > ELEMENTS:
-        problems.add(node.mapping["shape"].place, f"{math.prod(keys.shape)} elements; must be at most {ELEMENTS}")
+        came = clipped(str(math.prod(keys.shape)))
+        problems.add(node.mapping["shape"].place, f"{came} elements; must be at most {ELEMENTS}")
         return None
     return Given(shape=keys.shape, draw=_draw(keys), dtype=keys.dtype)
 
@@ -131,7 +132,8 @@ def _ragged(node: Node, shape: Shape) -> Iterator[tuple[Node, str]]:
 def _wrong(leaf: Node) -> str | None:
     if not isinstance(leaf.value, (bool, int, float)):
         return f"{leaf.shown()}; must be a number"
-    return None if math.isfinite(leaf.value) else f"{leaf.shown()}; must be finite"
+    finite = isinstance(leaf.value, int) or math.isfinite(leaf.value)  # an integer may be too large for isfinite
+    return None if finite else f"{leaf.shown()}; must be finite"
 
 
 def _array(leaves: list[Node], shape: Shape, problems: Problems) -> Array | None:

@@ -17,7 +17,7 @@ from gradcheck_cli.draws import draw_arrays, given_shapes
 from gradcheck_cli.layer import ArrayError, ArraySpec, Layer, OptionError, Shape, as_outputs
 from gradcheck_cli.spec import Given
 
-ELEMENTS = 100_000  # up to here a layer is run once to learn the shapes of its outputs
+ELEMENTS = 1_000_000  # up to here a layer is run once to learn the shapes of its outputs
 
 
 class Fitting:

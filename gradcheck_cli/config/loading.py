@@ -123,13 +123,15 @@ def _file(documents: Documents, origin: Origin, problems: Problems) -> list[_Nam
     before = len(problems)
     checks = documents.checks(origin.file or "")
     named: list[_Named] = []
-    for base, check in _names(checks, problems):
+    bases = list(_names(checks, problems))
+    unique = len(problems) == before
+    for base, check in bases:
         for suffix, one in expand(check, problems):
             spec = assemble(one, base + suffix, origin, problems)
             if spec is not None:
                 named.append(_Named(spec, base))
     often = Counter(one.spec.id for one in named)
-    for spec in (one.spec for one in named if often[one.spec.id] > 1):
+    for spec in (one.spec for one in named if unique and often[one.spec.id] > 1):
         problems.add(Place(spec.file, spec.line, spec.column), f"two checks are {spec.name!r}; must be different")
     return named if len(problems) == before else None
 
@@ -143,7 +145,9 @@ def _names(checks: Sequence[Node], problems: Problems) -> Iterator[tuple[str, No
             continue
         if name.value in taken:
             line = taken[name.value].line
-            problems.add(name.place, f"the name {name.value!r} again; must be unique in its file, is on line {line}")
+            problems.add(
+                name.place, f"the name {name.value!r} again; must be unique in its file, and is on line {line} already"
+            )
         taken.setdefault(name.value, name.place)
     often: Counter[str] = Counter()
     for check in checks:

@@ -20,7 +20,7 @@ class FileKeys(Strict):
     """A file."""
 
     version: Literal[1]
-    extends: Word | None = None
+    extends: Any = None
     defaults: dict[str, Any] | None = None
     checks: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
 

@@ -39,10 +39,10 @@ _MUST = {
     "model_attributes_type": "must be a mapping",
     "none_required": "must be null",
     "literal_error": "must be {expected}",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
     "too_short": "must have at least {min_length}",
     "too_long": "must have at most {max_length}",
 }
@@ -61,7 +61,8 @@ class _Error:
 
 def unknown(what: str, name: str, known: Collection[str]) -> str:
     """Say that a name is not known, and which is near, or all that are."""
-    return f"unknown {what} {name!r}" + (did_you_mean(name, known) or f"; must be one of {', '.join(known)}")
+    others = f"; must be one of {', '.join(known)}" if known else "; there are none"
+    return f"unknown {what} {name!r}{did_you_mean(name, known) or others}"
 
 
 def fit(
@@ -112,7 +113,8 @@ def _read(error: Mapping[str, Any], model: type[BaseModel], node: Node, what: st
         if isinstance(loc[-1], str):
             return _Error(loc, depth, found.place, f"no {what} {loc[-1]!r}", "must be given")
         return _Error(_before_branch(loc, node), depth, found.place, found.shown(), "must be a longer list")
-    must = _MUST[kind].format(**error.get("ctx", {})) if kind in _MUST else error["msg"]
+    limits = {key: f"{one:g}" if isinstance(one, float) else one for key, one in error.get("ctx", {}).items()}
+    must = _MUST[kind].format(**limits) if kind in _MUST else error["msg"]
     if kind == "literal_error":
         must += did_you_mean(str(found.value), re.findall(r"'([^']*)'", must))
     return _Error(_before_branch(loc, node), depth, found.place, found.shown(), must)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from gradcheck_cli.diagnosis.suspect import Evidence, along, number
+
+Meaning: TypeAlias = tuple[float, str]
 
 PLAIN = {
     "3": 3.0,
@@ -23,15 +26,21 @@ PLAIN = {
 }
 
 
-def recognised(evidence: Evidence) -> Iterator[tuple[float, str]]:
-    """Ratios of a wrong gradient to the right one, each with what it means, the likeliest first."""
-    yield from _of_options(evidence)
-    yield 2.0, "a factor 2 too many"
-    yield 0.5, "the factor 2 is missing"
-    yield from _of_sizes(evidence)
-    for text, value in PLAIN.items():
-        yield value, f"a factor {text} too many"
-        yield 1 / value, f"the factor {text} is missing"
+def recognised(evidence: Evidence) -> Iterator[tuple[bool, tuple[Meaning, ...]]]:
+    """Ratios of a wrong gradient to the right one, each with what it means, in groups, the likeliest first.
+
+    A group comes with whether it says nothing new where a likelier one fits.
+    """
+    yield False, tuple(_of_options(evidence))
+    yield True, _plain({"2": 2.0})
+    yield False, tuple(_of_sizes(evidence))
+    yield True, _plain(PLAIN)
+
+
+def _plain(numbers: Mapping[str, float]) -> tuple[Meaning, ...]:
+    too_many = ((value, f"a factor {text} too many") for text, value in numbers.items())
+    missing = ((1 / value, f"the factor {text} is missing") for text, value in numbers.items())
+    return (*too_many, *missing)
 
 
 def options(layer: object, depth: int = 2) -> Iterator[tuple[str, float]]:
@@ -49,53 +58,55 @@ def options(layer: object, depth: int = 2) -> Iterator[tuple[str, float]]:
         yield from ((str(name), value) for name, value in constants.items() if isinstance(value, float))
 
 
-def _of_options(evidence: Evidence) -> Iterator[tuple[float, str]]:
+def _of_options(evidence: Evidence) -> Iterator[Meaning]:
     known = dict(options(evidence.layer))
     known |= {name: float(array) for name, array in evidence.arrays.items() if np.ndim(array) == 0}
     for name, value in known.items():
-        if not math.isfinite(value) or value <= 0 or value == 1:
+        if not 1e-100 < value < 1e100 or value == 1:
             continue
         text = f"{name} = {number(value)}"
         yield value, f"a factor {text} too many"
         yield 1 / value, f"the factor {text} is missing"
-        yield value**2, f"the factor {text} is there twice too often"
+        yield value**2, f"a factor {text} twice too many"
         yield 1 / value**2, f"the factor {text} is missing twice"
-        yield math.sqrt(value), f"the square root of {text} is missing in a divisor, or there once too often"
-        yield 1 / math.sqrt(value), f"the square root of {text} is missing, or divided by once too often"
+        yield math.sqrt(value), f"a square root of {text} too many"
+        yield 1 / math.sqrt(value), f"the square root of {text} is missing"
         if value < 1:
-            yield 1 - value, f"the division by 1 - {name} = {number(1 - value)} is missing"
-            yield 1 / (1 - value), f"divided by 1 - {name} = {number(1 - value)} once too often"
+            yield 1 - value, f"a factor 1 - {name} = {number(1 - value)} too many"
+            yield 1 / (1 - value), f"the factor 1 - {name} = {number(1 - value)} is missing"
 
 
-def _of_sizes(evidence: Evidence) -> Iterator[tuple[float, str]]:
-    found = sizes(evidence)
-    for size, text in found.items():
-        yield float(size), f"{size} is {text}: the factor 1/{size} is missing (a sum where the mean is needed)"
-        yield 1 / size, f"{size} is {text}: a factor 1/{size} too many (a mean where the sum is needed)"
-    for size, text in found.items():
-        yield math.sqrt(size), f"{size} is {text}: the factor 1/√{size} is missing"
-        yield 1 / math.sqrt(size), f"{size} is {text}: a factor 1/√{size} too many"
-    for size, text in found.items():
-        yield size / (size - 1), f"{size} is {text}: divided by {size} - 1 where {size} is needed"
-        yield (size - 1) / size, f"{size} is {text}: divided by {size} where {size} - 1 is needed"
-    for size, text in found.items():
-        yield float(size) ** 2, f"{size} is {text}: the factor 1/{size} is missing twice"
-        yield float(size) ** -2, f"{size} is {text}: the factor 1/{size} is there twice too often"
+def _of_sizes(evidence: Evidence) -> Iterator[Meaning]:
+    axes, products = sizes(evidence)
+    for n, text in (axes | {n: text for n, text in products.items() if n not in axes}).items():
+        yield float(n), f"the factor 1/{n} is missing ({n} is {text}: a sum where the mean is needed)"
+        yield 1 / n, f"a factor 1/{n} too many ({n} is {text}: a mean where the sum is needed)"
+    for n, text in axes.items():
+        yield math.sqrt(n), f"the factor 1/√{n} is missing ({n} is {text})"
+        yield 1 / math.sqrt(n), f"a factor 1/√{n} too many ({n} is {text})"
+        if n == 2:
+            continue
+        yield n / (n - 1), f"divided by {n} - 1 where {n} is needed ({n} is {text})"
+        yield (n - 1) / n, f"divided by {n} where {n} - 1 is needed ({n} is {text})"
+        yield float(n) ** 2, f"the factor 1/{n} is missing twice ({n} is {text})"
+        yield float(n) ** -2, f"a factor 1/{n} twice too many ({n} is {text})"
 
 
-def sizes(evidence: Evidence) -> dict[int, str]:
-    """Every size above 1 of an axis, of axes that lie together, and of a whole array, with what it is first."""
-    found: dict[int, str] = {}
-    named = [*evidence.named_outputs(), *evidence.arrays.items()]
-    shapes = [(name, np.shape(array)) for name, array in named]
+def sizes(evidence: Evidence) -> tuple[dict[int, str], dict[int, str]]:
+    """Every size above 1 of an axis, and of axes that lie together, up to whole arrays; with what it is first."""
+    single: dict[int, str] = {}
+    several: dict[int, str] = {}
+    shapes = [(name, np.shape(array)) for name, array in (*evidence.named_outputs(), *evidence.arrays.items())]
     for name, shape in shapes:
         for axis, size in enumerate(shape):
-            found.setdefault(size, f"the size of axis {axis} of {name}")
-    for name, shape in shapes:
-        found.setdefault(math.prod(shape), f"the number of elements of {name}")
+            single.setdefault(size, f"the size of axis {axis} of {name}")
+        several.setdefault(math.prod(shape), f"the number of elements of {name}")
     for name, shape in shapes:
         for first in range(len(shape)):
             for last in range(first + 2, len(shape) + 1):
-                axes = range(first, last)
-                found.setdefault(math.prod(shape[first:last]), f"the size of {along(axes)} of {name} together")
-    return {size: text for size, text in found.items() if size > 1}
+                text = f"the size of {along(range(first, last))} of {name} together"
+                several.setdefault(math.prod(shape[first:last]), text)
+    for found in (single, several):
+        found.pop(0, None)
+        found.pop(1, None)
+    return single, several

@@ -26,6 +26,11 @@ def _vjp(suspect: Suspect, dy: Any, arrays: Mapping[str, Array] | None = None) -
     return None if gradient is None else fitted(gradient, suspect.shape).reshape(-1, 1)
 
 
+def _same(one: Array, other: Array) -> bool:
+    """Equal but for the order of sums."""
+    return bool(np.allclose(one, other, rtol=1e-12, atol=1e-14 * float(np.abs(other).max(initial=0.0))))
+
+
 def _push(suspect: Suspect, direction: Array) -> Array | None:
     """How the single output moves when the array moves along a direction: one central difference of forward."""
     value = suspect.value.astype(np.float64)
@@ -53,7 +58,7 @@ def one_slice_only(suspect: Suspect) -> Finding | None:
             pick = (slice(None),) * axis + (index,)
             masked[pick] = dy[pick]
             alone = _vjp(suspect, masked)
-            if alone is None or not np.array_equal(alone, suspect.analytic) or not alone.any():
+            if alone is None or not _same(alone, suspect.analytic) or not alone.any():
                 continue
             if _is_share_of(suspect, axis, index, dy):
                 return suspect.finding(
@@ -84,10 +89,10 @@ def diagonal_only(suspect: Suspect) -> Finding | None:
     dy = suspect.evidence.dy
     if dy is None or dy.shape != suspect.shape or dy.size < 3:
         return None
-    kept = np.arange(dy.size).reshape(dy.shape) % 2 == 0
-    half = _vjp(suspect, np.where(kept, dy, 0).astype(dy.dtype))
-    whole = np.where(kept.reshape(-1, 1), suspect.analytic, 0.0)
-    if half is None or not np.array_equal(half, whole) or not whole.any():
+    powers = np.exp2(np.random.default_rng(0).integers(-2, 3, dy.shape))  # so that the products are exact
+    other = _vjp(suspect, (dy * powers).astype(dy.dtype))
+    own = suspect.analytic * powers.reshape(-1, 1)
+    if other is None or not np.allclose(other, own, rtol=1e-12, atol=0) or not own.any():
         return None
     direction = np.zeros(suspect.shape)
     place = suspect.worst // suspect.analytic.shape[1]
@@ -101,8 +106,8 @@ def diagonal_only(suspect: Suspect) -> Finding | None:
         return None
     return suspect.finding(
         "diagonal-only",
-        f"takes of dy only the element at its own place ({suspect.at(suspect.worst)}), although other outputs depend on "
-        f"{suspect.label(suspect.worst)} too: the terms off the diagonal of the Jacobian are missing",
+        f"uses only the element of dy at its own place ({suspect.at(suspect.worst)}), although other outputs depend on "
+        f"{suspect.label(suspect.worst)}: the terms off the diagonal of the Jacobian are missing",
     )
 
 
@@ -130,8 +135,7 @@ def operand_transposed(suspect: Suspect) -> Finding | None:
         if array.ndim < 2 or array.dtype.kind != "f":
             continue
         tries = [(f"{name} reversed along its last axis", array[..., ::-1])]
-        if array.ndim > 2 or name == suspect.name:
-            tries.append((f"{name} reversed along its last two axes", array[..., ::-1, ::-1]))
+        tries.append((f"{name} reversed along its last two axes", array[..., ::-1, ::-1]))
         if array.shape[-1] == array.shape[-2]:
             tries.insert(0, (f"{name}ᵀ", array.swapaxes(-1, -2)))
         for text, other in tries:
@@ -157,6 +161,28 @@ def _with_other(suspect: Suspect, found: Array, name: str, text: str) -> Finding
     return None
 
 
+def dy_scaled(suspect: Suspect) -> Finding | None:
+    """The gradient would be right if dy were multiplied, or divided, by another array first."""
+    evidence, dy = suspect.evidence, suspect.evidence.dy
+    if dy is None or evidence.layer is None or not dy.ndim:
+        return None
+    for name, values in suspect.others():
+        if values.dtype.kind != "f" or values.size < 2 or values.ndim > dy.ndim:
+            continue
+        if any(size not in (1, wide) for size, wide in zip(values.shape[::-1], dy.shape[::-1], strict=False)):
+            continue
+        for times, missing in ((True, f"the factor {name} is missing"), (False, f"a factor {name} too many")):
+            with np.errstate(all="ignore"):
+                other = (dy * values if times else dy / values).astype(dy.dtype)
+            found = _vjp(suspect, other)
+            if found is not None and _would_be_right(suspect, found):
+                sentence = (
+                    f"would be right with dy {'times' if times else 'over'} {name} for dy ({suspect.at(suspect.worst)})"
+                )
+                return suspect.finding("dy-scaled", f"{sentence}: {missing}")
+    return None
+
+
 def _would_be_right(suspect: Suspect, found: Array) -> bool:
     """Whether another analytic table agrees with the numeric one: then the change that made it explains the error."""
     change = found - suspect.analytic
@@ -176,11 +202,10 @@ def outputs_swapped(suspect: Suspect) -> Finding | None:
     for number, part in enumerate(parts):
         without = tuple(np.zeros_like(p) if k == number else p.copy() for k, p in enumerate(parts))
         found = _vjp(suspect, without)
-        if found is not None and part.any() and np.array_equal(found, suspect.analytic):
-            if _depends(suspect, number):
-                return suspect.finding(
-                    "output-ignored", f"does not use dy{number} ({at}), although y{number} depends on {suspect.name}"
-                )
+        unused = found is not None and part.any() and _same(found, suspect.analytic)
+        if unused and _depends(suspect, number):
+            sentence = f"does not use dy{number} ({at}), although y{number} depends on {suspect.name}"
+            return suspect.finding("output-ignored", sentence)
     return None
 
 

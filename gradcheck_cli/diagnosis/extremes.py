@@ -18,8 +18,8 @@ def lost_digits(suspect: Suspect) -> Finding | None:
     reason = suspect.sheet.reason.flat[suspect.worst]
     return suspect.finding(
         "rounding",
-        f"loses digits in {count} of {total} elements ({reason}; {suspect.at(suspect.worst)}), though its formula is right: "
-        f"look for a difference of large numbers, an overflow, or a part that is computed in lower precision",
+        f"loses digits in {count} of {total} elements ({reason}; {suspect.at(suspect.worst)}), though its formula is "
+        f"right: look for a difference of large numbers, an overflow, or a part that is computed in lower precision",
     )
 
 
@@ -31,12 +31,11 @@ def not_finite(suspect: Suspect) -> Finding | None:
     position = int(np.flatnonzero(bad)[0])
     entry = position // suspect.analytic.shape[1]
     what = "NaN" if np.isnan(suspect.analytic[bad]).all() else "infinite"
-    point = number(suspect.value.flat[entry])
+    point, value = number(suspect.value.flat[entry]), number(suspect.analytic.flat[position])
     return suspect.finding(
         "nan",
-        f"is {what} in {int(bad.sum())} of {bad.size} elements, first {suspect.label(position)} = "
-        f"{number(suspect.analytic.flat[position])} where {suspect.name} is {point}: look for a division by 0, a log of 0, "
-        f"or an overflow",
+        f"is {what} in {int(bad.sum())} of {bad.size} elements, first {suspect.label(position)}: {value}, where "
+        f"{suspect.name} is {point}: look for a division by 0, a log of 0, or an overflow",
     )
 
 
@@ -46,8 +45,8 @@ def all_zero(suspect: Suspect) -> Finding | None:
         return None
     return suspect.finding(
         "zero",
-        f"is 0 in every element, the right one is not ({suspect.at(suspect.worst)}): the gradient is missing; look for a "
-        f"detached path or an array that is never filled",
+        f"is 0 in every element, the right one is not ({suspect.at(suspect.worst)}): the gradient is missing; look for "
+        f"a detached path or an array that is never filled",
     )
 
 
@@ -57,10 +56,11 @@ def at_kinks(suspect: Suspect) -> Finding | None:
         return None
     entry = suspect.worst // suspect.analytic.shape[1]
     count, total = int(suspect.wrong.sum()), suspect.wrong.size
+    where = f"{suspect.at(suspect.worst)}, where {suspect.name} is {number(suspect.value.flat[entry])}"
     return suspect.finding(
         "kink",
-        f"is no subgradient at a kink in {count} of {total} elements ({suspect.at(suspect.worst)}, where {suspect.name} is "
-        f"{number(suspect.value.flat[entry])}): it must lie between the slopes on both sides",
+        f"is no subgradient at a kink in {count} of {total} elements ({where}): it must lie between the slopes on both "
+        f"sides",
     )
 
 

@@ -38,16 +38,16 @@ def swapped(suspect: Suspect) -> Finding | None:
 
 def _moved(suspect: Suspect, move: Callable[[Array], Array]) -> bool:
     """Whether moving the right values about, the doubt with them, gives the analytic ones."""
-    tables = (suspect.flat(move(suspect.grid(table))) for table in (suspect.numeric, suspect.doubt))
-    return suspect.explained_by(*tables)
+    guess, doubt = (suspect.flat(move(suspect.grid(table))) for table in (suspect.numeric, suspect.doubt))
+    return suspect.explained_by(guess, doubt)
 
 
 def transposed(suspect: Suspect) -> Finding | None:
     """Axes of equal size are exchanged; in the Jacobian view the Jacobian itself may be."""
     ndim, at = len(suspect.shape), suspect.at(suspect.worst)
-    if suspect.evidence.view == "jacobian" and suspect.analytic.shape[0] == suspect.analytic.shape[1]:
-        if suspect.explained_by(suspect.numeric.T, suspect.doubt.T):
-            return suspect.finding("transposed", f"is transposed ({at}): the Jacobian has ∂y_j/∂x_i at [j, i]")
+    square = suspect.evidence.view == "jacobian" and suspect.analytic.shape[0] == suspect.analytic.shape[1]
+    if square and suspect.explained_by(suspect.numeric.T, suspect.doubt.T):
+        return suspect.finding("transposed", f"is transposed ({at}): the Jacobian has ∂y_j/∂x_i at [j, i]")
     for order in itertools.islice(itertools.permutations(range(ndim)), 1, 24):
         if tuple(suspect.shape[k] for k in order) != suspect.shape:
             continue
@@ -72,8 +72,8 @@ def axis_flipped(suspect: Suspect) -> Finding | None:
             ):
                 return suspect.finding(
                     "axis-flipped",
-                    f"is reversed along {along(axes)} ({suspect.at(suspect.worst)}): look for a flip that is missing or "
-                    f"there once too often",
+                    f"is reversed along {along(axes)} ({suspect.at(suspect.worst)}): look for a flip that is missing "
+                    f"or there once too often",
                 )
     return None
 
@@ -89,8 +89,8 @@ def shifted(suspect: Suspect) -> Finding | None:
                     way = "late" if step == 1 else "early"
                     return suspect.finding(
                         "shifted",
-                        f"comes one place too {way} along axis {axis} ({suspect.at(suspect.worst)}): look for an index or "
-                        f"a padding that is off by one",
+                        f"comes one place too {way} along axis {axis} ({suspect.at(suspect.worst)}): look for an index "
+                        f"or a padding that is off by one",
                     )
     return None
 
@@ -169,8 +169,8 @@ def _spread_sentence(suspect: Suspect, axes: tuple[int, ...], all_of_them: bool,
         remedy = f"it is {text}(dy) where dy is needed" if needed == "dy" else f"{needed} is needed"
         return f"is one number for all elements, {value}, the {text} of the right ones: {remedy}"
     return (
-        f"is the same all along {along(axes)}, the {text} of the right ones ({suspect.at(suspect.worst)}): leave out "
-        f"the {text} along {along(axes)}"
+        f"is the same all along {along(axes)}, the {text} of the right ones ({suspect.at(suspect.worst)}): each "
+        f"element must get its own"
     )
 
 

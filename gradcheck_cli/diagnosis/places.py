@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck_cli.diagnosis.scaling import best_ratio
+from gradcheck_cli.diagnosis.scaling import best_ratio, ratio_text
 from gradcheck_cli.diagnosis.suspect import Suspect, number
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding
@@ -16,33 +17,45 @@ FEW = 3  # wrong elements that are listed one by one
 UNLIKELY = 10  # in how many ways as many elements could have been chosen, below which a common place says nothing
 
 
+class Place(NamedTuple):
+    """Some elements in words, and what their being wrong suggests."""
+
+    text: str
+    mask: Array
+    hint: str = ""
+
+
 def somewhere(suspect: Suspect) -> Finding | None:
     """All wrong elements, and no others, share a place or a property."""
     wrong, right = _entries(suspect)
     bad, good = int(wrong.sum()), int(right.sum())
     if bad < 2 or not good or math.comb(min(bad + good, 1000), min(bad, 500)) < UNLIKELY:
         return None
-    for text, mask in _places(suspect):
-        inside = mask.reshape(-1)
+    for place in _places(suspect):
+        inside = place.mask.reshape(-1)
         if (wrong <= inside).all() and not (right & inside).any():
             counts = f"{bad} of {wrong.size} elements, {suspect.at(suspect.worst)}"
-            return suspect.finding("somewhere", f"is wrong only {text} ({counts}): {_how(suspect)}")
+            said = (
+                "; ".join(filter(None, (_how(suspect), place.hint))) or "look at the case that is treated apart there"
+            )
+            return suspect.finding("somewhere", f"is wrong only {place.text} ({counts}): {said}")
     return None
 
 
 def _entries(suspect: Suspect) -> tuple[Array, Array]:
     """Which entries of the array are wrong, in any unit, and which are right in every one."""
-    wrong = suspect.wrong.any(axis=1)
-    return wrong, suspect.settled.all(axis=1) & ~wrong
+    wrong = np.asarray(suspect.wrong.any(axis=1))
+    return wrong, np.asarray(suspect.settled.all(axis=1) & ~wrong)
 
 
-def _places(suspect: Suspect) -> Iterator[tuple[str, Array]]:
-    yield from _signs(suspect)
+def _places(suspect: Suspect) -> Iterator[Place]:
     yield from _masks(suspect)
+    yield from _signs(suspect)
+    yield from _repeats(suspect)
+    yield from _picked(suspect)
     yield from _slices(suspect)
     yield from _triangles(suspect)
     yield from _borders(suspect)
-    yield from _repeats(suspect)
     yield from _thresholds(suspect)
 
 
@@ -56,25 +69,25 @@ def _valued(suspect: Suspect) -> Iterator[tuple[str, Array]]:
         yield "dy", dy
 
 
-def _signs(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _signs(suspect: Suspect) -> Iterator[Place]:
     for name, values in _valued(suspect):
-        yield f"where {name} < 0", values < 0
-        yield f"where {name} > 0", values > 0
-        yield f"where {name} = 0", values == 0
-        yield f"where {name} is not 0", values != 0
-        yield f"where |{name}| > 1", np.abs(values) > 1
-        yield f"where |{name}| < 1", np.abs(values) < 1
+        yield Place(f"where {name} < 0", values < 0)
+        yield Place(f"where {name} > 0", values > 0)
+        yield Place(f"where {name} = 0", values == 0)
+        yield Place(f"where {name} is not 0", values != 0)
+        yield Place(f"where |{name}| > 1", np.abs(values) > 1)
+        yield Place(f"where |{name}| < 1", np.abs(values) < 1)
 
 
-def _masks(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _masks(suspect: Suspect) -> Iterator[Place]:
     for name, values in suspect.evidence.arrays.items():
         mask = suspect.spread(np.asarray(values)) if np.asarray(values).dtype.kind == "b" else None
         if mask is not None:
-            yield f"where {name} is false", mask == 0
-            yield f"where {name} is true", mask != 0
+            yield Place(f"where {name} is false", mask == 0)
+            yield Place(f"where {name} is true", mask != 0)
 
 
-def _slices(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _slices(suspect: Suspect) -> Iterator[Place]:
     """Whole rows, columns, or slices along an axis: those in which everything that is decided is wrong."""
     shape = suspect.shape
     wrong = _entries(suspect)[0].reshape(shape)
@@ -90,10 +103,10 @@ def _slices(suspect: Suspect) -> Iterator[tuple[str, Array]]:
         word = ("row", "column")[axis] if len(shape) == 2 else f"index {{}} of axis {axis}"
         listed = ", ".join(map(str, indices[:FEW])) + (", ..." if len(indices) > FEW else "")
         plural = "s" if len(indices) > 1 else ""
-        yield f"in {word.format(listed)}" if "{}" in word else f"in {word}{plural} {listed}", mask
+        yield Place(f"in {word.format(listed)}" if "{}" in word else f"in {word}{plural} {listed}", mask)
 
 
-def _triangles(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _triangles(suspect: Suspect) -> Iterator[Place]:
     shape = suspect.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
         return
@@ -106,10 +119,10 @@ def _triangles(suspect: Suspect) -> Iterator[tuple[str, Array]]:
         ("on and above the diagonal", row <= column),
         ("on and below the diagonal", row >= column),
     ):
-        yield text, np.broadcast_to(mask, shape)
+        yield Place(text, np.broadcast_to(mask, shape))
 
 
-def _borders(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _borders(suspect: Suspect) -> Iterator[Place]:
     """At the edges of the last axis, or of the last two, as with a wrong padding."""
     shape = suspect.shape
     rim = np.zeros(shape, bool)
@@ -118,10 +131,10 @@ def _borders(suspect: Suspect) -> Iterator[tuple[str, Array]]:
             return
         ends = np.isin(np.arange(shape[axis]), (0, shape[axis] - 1))
         rim |= ends.reshape(-1, *(1,) * (len(shape) - 1 - axis))
-        yield "at the border: look at the padding" if axis == len(shape) - 1 else "at the border", rim.copy()
+        yield Place("at the border", rim.copy(), "look at the padding")
 
 
-def _repeats(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _repeats(suspect: Suspect) -> Iterator[Place]:
     """Rows that an array of indices names more than once."""
     for name, values in suspect.evidence.arrays.items():
         values = np.asarray(values)
@@ -131,19 +144,31 @@ def _repeats(suspect: Suspect) -> Iterator[tuple[str, Array]]:
             continue
         twice = np.bincount(values.ravel(), minlength=suspect.shape[0]) > 1
         rows = np.broadcast_to(twice.reshape(-1, *(1,) * (len(suspect.shape) - 1)), suspect.shape)
-        yield f"at the indices that {name} names more than once", rows
+        hint = "the shares of an index named twice must be added up (np.add.at), not overwritten"
+        yield Place(f"in the rows that {name} names more than once", rows, hint)
 
 
-def _thresholds(suspect: Suspect) -> Iterator[tuple[str, Array]]:
+def _picked(suspect: Suspect) -> Iterator[Place]:
+    """The elements that an array of indices picks along the last axis, as the targets of a loss."""
+    for name, values in suspect.evidence.arrays.items():
+        index = np.asarray(values)
+        if index.dtype.kind not in "iu" or not suspect.shape or index.shape != suspect.shape[:-1]:
+            continue
+        picked = index[..., None] == np.arange(suspect.shape[-1])
+        yield Place(f"at the elements that {name} picks", picked)
+        yield Place(f"at the elements that {name} does not pick", ~picked)
+
+
+def _thresholds(suspect: Suspect) -> Iterator[Place]:
     """Below or above some value of the array itself."""
-    wrong, right = _entries(suspect)
+    wrong, _ = _entries(suspect)
     if math.comb(min(wrong.size, 1000), min(int(wrong.sum()), 500)) < UNLIKELY**2 or suspect.value.dtype.kind != "f":
         return
     for text, values in ((suspect.name, suspect.value), (f"|{suspect.name}|", np.abs(suspect.value))):
         flat = values.reshape(-1)
         low, high = flat[wrong].min(), flat[wrong].max()
-        yield f"where {text} ≤ {number(high)}", values <= high
-        yield f"where {text} ≥ {number(low)}", values >= low
+        yield Place(f"where {text} ≤ {number(high)}", values <= high)
+        yield Place(f"where {text} ≥ {number(low)}", values >= low)
 
 
 def _how(suspect: Suspect) -> str:
@@ -159,11 +184,13 @@ def _how(suspect: Suspect) -> str:
         return "it must be 0 there"
     ratio, off = best_ratio(suspect)
     with np.errstate(all="ignore"):
-        found = np.abs(suspect.analytic / suspect.numeric - ratio)[wrong]
-        allowed = (2 * np.abs(ratio) * suspect.doubt / np.abs(suspect.numeric) + 2 * off + 1e-6 * abs(ratio))[wrong]
-    if wrong.sum() > 1 and (found <= allowed).all():
-        return "it has the wrong sign there" if abs(ratio + 1) < 1e-6 else f"it is {number(ratio)} times the right one"
-    return "look at the case that is treated apart there"
+        apart = np.abs(suspect.analytic - ratio * suspect.numeric)[wrong]
+        size = (np.abs(suspect.numeric) * (off + 1e-6 * abs(ratio)) + 2 * abs(ratio) * suspect.doubt)[wrong]
+    if wrong.sum() > 1 and (apart <= size).all():
+        return (
+            "it has the wrong sign there" if abs(ratio + 1) < 1e-6 else f"it is {ratio_text(ratio)} times the right one"
+        )
+    return ""
 
 
 def single_elements(suspect: Suspect) -> Finding | None:
@@ -184,11 +211,12 @@ def _one(suspect: Suspect, position: int) -> str:
 def _times(suspect: Suspect, position: int) -> str:
     with np.errstate(all="ignore"):
         ratio = suspect.analytic.flat[position] / suspect.numeric.flat[position]
-    return f" ({number(ratio)} times)" if np.isfinite(ratio) and 1e-3 < abs(ratio) < 1e3 else ""
+    return f" ({ratio_text(ratio)} times)" if np.isfinite(ratio) and 1e-3 < abs(ratio) < 1e3 else ""
 
 
 def mismatch(suspect: Suspect) -> Finding:
     """Nothing explains it: how many elements, and the worst."""
     count, total = int(suspect.wrong.sum()), suspect.wrong.size
-    counted = f"{count} of {total} element{'s' if total > 1 else ''}"
-    return suspect.finding("mismatch", f"is wrong in {counted}, worst {_one(suspect, suspect.worst)}")
+    if total == 1:
+        return suspect.finding("mismatch", f"is wrong: {_one(suspect, suspect.worst)}")
+    return suspect.finding("mismatch", f"is wrong in {count} of {total} elements, worst {_one(suspect, suspect.worst)}")

@@ -13,8 +13,8 @@ __all__ = ["RULES", "Evidence", "Rule", "explain"]
 
 Rule: TypeAlias = Callable[[Suspect], Finding | None]
 
-# The first that explains every element of an array wins: from what needs no guess and what has no free number, over what
-# is fitted, to what only says where.
+# The first that explains every element of an array wins: from what needs no guess and what has no free number, over
+# what is fitted, to what only says where.
 RULES: tuple[Rule, ...] = (
     extremes.lost_digits,
     extremes.not_finite,
@@ -28,16 +28,19 @@ RULES: tuple[Rule, ...] = (
     ordering.shifted,
     ordering.permuted,
     ordering.one_number,
-    scaling.built_from_dy,
+    scaling.dy_itself,
     scaling.scaled_by_array,
     extremes.inverted,
     terms.known_term,
+    terms.weighted_sum,
     coupling.outputs_swapped,
     coupling.one_slice_only,
     coupling.operand_transposed,
+    coupling.dy_scaled,
     scaling.factor_along,
     terms.term_along,
     coupling.diagonal_only,
+    scaling.dy_times,
     places.somewhere,
     places.single_elements,
     places.mismatch,

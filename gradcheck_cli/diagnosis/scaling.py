@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from gradcheck_cli.diagnosis.constants import recognised
 from gradcheck_cli.diagnosis.suspect import LARGE, Suspect, along, axes_of, number
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding
+
+ROUGHLY = 1e-3  # relative: layers add small numbers to what they divide by
 
 
 def wrong_sign(suspect: Suspect) -> Finding | None:
@@ -26,20 +29,36 @@ def constant_factor(suspect: Suspect) -> Finding | None:
     ratio, off = best_ratio(suspect)
     if not np.isfinite(ratio):
         return None
-    meanings = []
-    for value, meaning in recognised(suspect.evidence):
-        for signed, text in ((value, meaning), (-value, f"the wrong sign, and {meaning}")):
-            near = abs(ratio - signed) <= 1e-3 * abs(signed)
-            if near and suspect.explained_by(signed * suspect.numeric, abs(signed) * suspect.doubt):
-                meanings.append(text)
-    shown = f"is {number(ratio)} times the right one in every element ({suspect.at(suspect.worst)})"
+    shown = f"is {ratio_text(ratio)} times the right one in every element ({suspect.at(suspect.worst)})"
+    meanings = _meanings(suspect, ratio)
     if meanings:
-        return suspect.finding("factor", f"{shown}: {', or '.join(list(dict.fromkeys(meanings))[:2])}")
+        return suspect.finding("factor", f"{shown}: {', or '.join(meanings[:3])}")
     doubt = abs(ratio) * suspect.doubt + off * np.abs(suspect.numeric)
     if suspect.wrong.sum() < 3 or not suspect.explained_by(ratio * suspect.numeric, doubt, free=1):
         return None
-    shown = shown.replace(number(ratio), f"{ratio:.7g}", 1)
     return suspect.finding("factor", f"{shown}: look for a constant factor that is missing or there twice")
+
+
+def ratio_text(value: float) -> str:
+    """A ratio; where it is a simple fraction also as that, and near 1 with the digits that make it another number."""
+    text = number(value, 7 if abs(abs(value) - 1) < 1e-3 else 4)
+    fraction = Fraction(value).limit_denominator(12)
+    simple = abs(float(text) - value) > 1e-6 * abs(value) and abs(value - fraction) <= 1e-7 * abs(value)
+    return f"{text} ({fraction})" if simple else text
+
+
+def _meanings(suspect: Suspect, ratio: float) -> list[str]:
+    """What the ratio may be."""
+    found: list[str] = []
+    for nothing_new, group in recognised(suspect.evidence):
+        if found and nothing_new:
+            continue
+        for value, meaning in group:
+            for signed, text in ((value, meaning), (-value, f"the wrong sign, and {meaning}")):
+                near = abs(ratio - signed) <= 1e-3 * abs(signed)
+                if near and suspect.explained_by(signed * suspect.numeric, abs(signed) * suspect.doubt):
+                    found.append(text)
+    return list(dict.fromkeys(found))
 
 
 def best_ratio(suspect: Suspect, where: Array | None = None) -> tuple[float, float]:
@@ -92,31 +111,63 @@ def factor_along(suspect: Suspect) -> Finding | None:
         if suspect.explained_by(suspect.flat(guess), suspect.flat(allowed), free=ratio.size):
             shown = ", ".join(number(value) for value in ratio.ravel()[:3])
             more = ", ..." if ratio.size > 3 else ""
+            what = (
+                _statistic(suspect, ratio[..., 0], axes)
+                or "look for a norm, a deviation or a sum that is missing or there twice"
+            )
             return suspect.finding(
-                "factor-along",
-                f"is off by a factor that is the same along {along(axes)} ({shown}{more} times the right one): look for "
-                f"a scale (a norm, a standard deviation, a sum along {along(axes)}) that is missing or there twice",
+                "factor-along", f"is off by a factor that is the same along {along(axes)} ({shown}{more} times): {what}"
             )
     return None
 
 
-def built_from_dy(suspect: Suspect) -> Finding | None:
-    """Every element is dy times something simple that is not the derivative."""
-    dy = suspect.evidence.dy
-    if dy is None or dy.shape != suspect.shape:
+def _statistic(suspect: Suspect, ratio: Array, axes: tuple[int, ...]) -> str | None:
+    """What of the array the factors are, up to the small numbers that layers add to their divisors."""
+    if ratio.size < 2 or not (ratio > 0).all():
         return None
-    upstream = dy.reshape(-1, 1).astype(np.float64)
-    if suspect.explained_by(upstream, np.zeros_like(upstream)):
-        return suspect.finding(
-            "dy-itself", f"is dy itself ({suspect.at(suspect.worst)}): the layer's own derivative is missing"
-        )
+    x = suspect.value.astype(np.float64)
+    squares = (x * x).sum(axis=axes, keepdims=True)
+    known = {
+        "norm": np.sqrt(squares),
+        "root mean square": np.sqrt((x * x).mean(axis=axes, keepdims=True)),
+        "standard deviation": x.std(axis=axes, keepdims=True),
+        "sum": x.sum(axis=axes, keepdims=True),
+        "sum of exponentials": np.exp(x).sum(axis=axes, keepdims=True),
+    }
+    for name, values in known.items():
+        for power, meaning in ((1, "a division by the {} is missing"), (-1, "divided by the {} once too often")):
+            with np.errstate(all="ignore"):
+                if np.allclose(ratio, values**power, rtol=ROUGHLY, atol=0):
+                    return f"it is that of the {name} of {suspect.name}: {meaning.format(name)}"
+    return None
+
+
+def dy_itself(suspect: Suspect) -> Finding | None:
+    """Every element is dy: the derivative is left out."""
+    upstream = _upstream(suspect)
+    if upstream is None or not suspect.explained_by(upstream, np.zeros_like(upstream)):
+        return None
+    return suspect.finding(
+        "dy-itself", f"is dy itself ({suspect.at(suspect.worst)}): the layer's own derivative is missing"
+    )
+
+
+def dy_times(suspect: Suspect) -> Finding | None:
+    """Every element is dy times something simple that is not the derivative."""
+    upstream = _upstream(suspect)
+    if upstream is None:
+        return None
     for text, value in _slopes(suspect):
         if suspect.explained_by(upstream * value, np.zeros_like(upstream)):
-            return suspect.finding(
-                "dy-times",
-                f"is dy times {text} ({suspect.at(suspect.worst)}): {text} is not the layer's derivative",
-            )
+            sentence = f"is dy times {text} ({suspect.at(suspect.worst)}): {text} is not the layer's derivative"
+            return suspect.finding("dy-times", sentence)
     return None
+
+
+def _upstream(suspect: Suspect) -> Array | None:
+    """Where the output is shaped like the array, dy as a table."""
+    dy = suspect.evidence.dy
+    return dy.reshape(-1, 1).astype(np.float64) if dy is not None and dy.shape == suspect.shape else None
 
 
 def _slopes(suspect: Suspect) -> Iterator[tuple[str, Array]]:

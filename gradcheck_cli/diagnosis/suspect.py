@@ -134,17 +134,34 @@ class Suspect:
         sharpest elements are not counted as evidence.
         """
         doubt = self.doubt if doubt is None else doubt
+        if not self._fits_at(self.sample, guess, doubt):
+            return False
         with np.errstate(all="ignore"):
             usable = self.settled & np.isfinite(guess) & np.isfinite(doubt)
-            slack, error = RELATIVE * np.abs(guess), np.abs(self.error)
-            allowed = 2 * doubt + np.where(self.wrong, np.minimum(slack, SHARP * error), slack)
-            if not (np.abs(self.analytic - guess) <= allowed)[usable].all():
-                return False
             counted = usable & self.wrong
-            if 2 * counted.sum() < self.wrong.sum():
+            if 2 * counted.sum() < self.wrong.sum() or not self._fits_at(np.flatnonzero(usable), guess, doubt):
                 return False
-            chance = np.sort(np.clip(np.log10(allowed[counted] / error[counted]), LEAST, 0.0))
+            error = np.abs(self.error[counted])
+            allowed = 2 * doubt[counted] + np.minimum(RELATIVE * np.abs(guess[counted]), SHARP * error)
+            chance = np.sort(np.clip(np.log10(allowed / error), LEAST, 0.0))
         return bool(chance[free:].sum() <= ACCIDENT)
+
+    @cached_property
+    def sample(self) -> Array:
+        """A few wrong elements at which most guesses fail at once."""
+        wrong = np.flatnonzero(self.wrong & self.settled)
+        return wrong[:: max(1, wrong.size // 64)]
+
+    def _fits_at(self, positions: Array, guess: Array, doubt: Array) -> bool:
+        """Whether a guess is near enough at these positions, wherever it says something."""
+        guess, doubt = guess.reshape(-1)[positions], doubt.reshape(-1)[positions]
+        analytic, wrong = self.analytic.reshape(-1)[positions], self.wrong.reshape(-1)[positions]
+        error = np.abs(self.error.reshape(-1)[positions])
+        with np.errstate(all="ignore"):
+            slack = RELATIVE * np.abs(guess)
+            allowed = 2 * doubt + np.where(wrong, np.minimum(slack, SHARP * error), slack)
+            off = np.abs(analytic - guess) > allowed
+        return not (off & np.isfinite(guess) & np.isfinite(doubt)).any()
 
     def label(self, position: int) -> str:
         """The name of an element by its flat position in the table, as in `W[0, 1]`."""
@@ -161,10 +178,8 @@ class Suspect:
 
     def at(self, position: int) -> str:
         """One element with both values."""
-        row, unit = divmod(position, self.analytic.shape[1])
-        return (
-            f"{self.label(position)}: {number(self.analytic[row, unit])} instead of {number(self.numeric[row, unit])}"
-        )
+        analytic, numeric = apart(self.analytic.flat[position], self.numeric.flat[position])
+        return f"{self.label(position)}: {analytic} instead of {numeric}"
 
     def finding(self, rule: str, sentence: str) -> Finding:
         """An error of this array."""
@@ -179,9 +194,15 @@ class Suspect:
         yield from self.evidence.named_outputs()
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A number in a sentence."""
-    return f"{float(value):.4g}"
+    return f"{float(value) + 0.0:.{digits}g}"
+
+
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to see the difference."""
+    pairs = [(number(one, digits), number(other, digits)) for digits in (4, 7, 10, 13, 17)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
 def axes_of(shape: Shape) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradcheck_cli.diagnosis.constants import options
 from gradcheck_cli.diagnosis.suspect import LARGE, Suspect, along, axes_of, number
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding
@@ -32,9 +33,9 @@ def known_term(suspect: Suspect) -> Finding | None:
     if suspect.wrong.sum() < 3 or not suspect.explained_by(suspect.numeric + times * own, 2 * suspect.doubt, free=1):
         return None
     return suspect.finding(
-        "extra-term",
-        f"differs from the right one by {number(times)} {suspect.name} ({suspect.at(suspect.worst)}): a term such as "
-        f"weight decay is in the gradient but not in forward, or the other way round",
+        "missing-term",
+        f"differs from the right one by {number(times)} {suspect.name} ({suspect.at(suspect.worst)}): a term with "
+        f"{suspect.name} is missing or one too many, as when weight decay is in forward or in the gradient alone",
     )
 
 
@@ -117,39 +118,45 @@ def _fit(suspect: Suspect, basis: Basis, axes: tuple[int, ...]) -> tuple[Array, 
 
 def _sentence(suspect: Suspect, basis: Basis, axes: tuple[int, ...]) -> str:
     at, where = suspect.at(suspect.worst), along(axes)
-    if basis.text:
-        if _is_weighted_sum(suspect, basis.text, axes):
-            return (
-                f"lacks the term {basis.text} Σ(dy {basis.text}), summed along {where} ({at}): the other elements along "
-                f"{where} matter too"
-            )
-        plus = "a constant plus a multiple" if len(basis.parts) > 1 else "a multiple"
+    if len(basis.parts) > 1:
         return (
-            f"differs from the right one by {plus} of {basis.text} for each slice along {where} ({at}): look for a term "
-            f"with {basis.text} and a sum or mean along {where} that is missing or wrong"
+            f"differs from the right one by a constant plus a multiple of {basis.text} for each slice along {where} "
+            f"({at}): what flows through the mean and the variance along {where} is missing or wrong"
         )
+    if basis.text:
+        return (
+            f"differs from the right one by a multiple of {basis.text} for each slice along {where} ({at}): look for a "
+            f"term with {basis.text} and a sum or mean along {where} that is missing or wrong"
+        )
+    constant = f"differs from the right one by a term that is constant along {where} ({at})"
     with np.errstate(invalid="ignore"):
         total = np.abs(suspect.grid(suspect.numeric).sum(axis=axes))
         slack = 2 * suspect.grid(suspect.doubt).sum(axis=axes)
     if total.size and (total <= slack).all():
-        return (
-            f"differs from the right one by a term that is constant along {where} ({at}), and the right one sums to 0 "
-            f"along {where}: its mean along {where} is not subtracted"
-        )
-    return (
-        f"differs from the right one by a term that is constant along {where} ({at}): look for a sum or mean along "
-        f"{where} that is missing or wrong"
-    )
+        return f"{constant}, and the right one sums to 0 along {where}: its mean along {where} is not subtracted"
+    return f"{constant}: look for a sum or mean along {where} that is missing or wrong"
 
 
-def _is_weighted_sum(suspect: Suspect, name: str, axes: tuple[int, ...]) -> bool:
-    """Whether what is missing is q Σ dy q, as in softmax, up to a scale."""
-    outputs = dict(suspect.evidence.named_outputs())
-    dy, weights = suspect.evidence.dy, outputs.get(name)
-    if dy is None or weights is None or weights.shape != suspect.shape or dy.shape != suspect.shape:
-        return False
-    total = (dy * weights).sum(axis=axes, keepdims=True)
-    term = (weights * total).reshape(-1, 1)
-    with np.errstate(all="ignore"):
-        scale = suspect.error.flat[suspect.worst] / term.flat[suspect.worst]
-    return suspect.explained_by(suspect.numeric + scale * term, 2 * suspect.doubt, free=1) and bool(scale > 0)
+def weighted_sum(suspect: Suspect) -> Finding | None:
+    """What is missing is y Σ(dy y), as in softmax, or a part of it."""
+    dy = suspect.evidence.dy
+    for name, y in suspect.evidence.named_outputs():
+        if dy is None or not y.shape or y.shape != suspect.shape:
+            continue
+        for axes in axes_of(suspect.shape):
+            term = (y * (dy * y).sum(axis=axes, keepdims=True)).reshape(-1, 1)
+            with np.errstate(all="ignore"):
+                scale = float(suspect.error.flat[suspect.worst] / term.flat[suspect.worst])
+            if not suspect.explained_by(suspect.numeric + scale * term, 2 * suspect.doubt, free=1):
+                continue
+            whole = any(
+                abs(scale - one) <= 1e-6 * one for one in (1.0, *dict(options(suspect.evidence.layer)).values())
+            )
+            what = f"the term -{name} Σ({name} dy), summed along {along(axes)}"
+            lacks = f"lacks {what}" if whole else f"has {number(-scale)} times {what} too much"
+            lacks = lacks if whole or scale < 0 else f"lacks {number(scale)} times {what}"
+            sentence = (
+                f"{lacks} ({suspect.at(suspect.worst)}): every output along {along(axes)} depends on every element"
+            )
+            return suspect.finding("missing-term", sentence)
+    return None

@@ -30,4 +30,7 @@ class ComplexStep:
         slopes = samples.weights * np.imag(samples.values[0]) / step[:, None]
         value, slope = samples.gather(slopes), samples.gather(np.abs(slopes))
         roundoff = 8 * samples.relative * slope
-        return Estimate(value, 8 * roundoff + 4 * samples.unit * slope, step, roundoff, np.zeros_like(slope), slope)
+        underflow = samples.gather(np.abs(samples.weights)[None, :] * np.finfo(np.float64).tiny / step[:, None])
+        return Estimate(
+            value, 8 * roundoff + 4 * samples.unit * slope + underflow, step, roundoff, np.zeros_like(slope), slope
+        )

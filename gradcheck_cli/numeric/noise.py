@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.objective import Objective, fitted
 
 OFFSETS = (-3, -2, -1, 1, 2, 3)
 LINES = {
@@ -141,12 +141,12 @@ class AnalyticNoise:
 def measure_analytic(
     objective: Objective, wrt: Sequence[str], analytic: Mapping[str, Array], unit: float
 ) -> AnalyticNoise:
-    """Bound the rounding of the analytic values by second differences of the VJP along two lines; 4 VJP calls.
+    """Bound the rounding of the analytic values by second differences of the VJP along three lines; 7 VJP calls.
 
     In the Jacobian view one random cotangent stands for all rows: its relative rounding is applied to each.
     """
     dtype = PRECISIONS[unit]
-    middle = contracted(objective, wrt, objective.arrays)
+    middle = contracted(objective, wrt)
     with np.errstate(invalid="ignore", over="ignore"):
         own = _own_rounding(objective, wrt, middle, dtype)
     bound = {name: _bound(own[name], middle[name], analytic[name], unit) for name in wrt}
@@ -156,30 +156,41 @@ def measure_analytic(
 def _own_rounding(
     objective: Objective, wrt: Sequence[str], middle: Mapping[str, Array], dtype: np.dtype[np.floating]
 ) -> dict[str, Array]:
-    """What is left of the VJP on two lines after a drift or one kink is taken away."""
+    """Noise of the VJP: second differences along fine lines in the arrays, and in dy, in which it is linear."""
     own = {name: np.zeros(objective.arrays[name].size) for name in wrt}
     for scale in LINES[dtype]:
-        sides = []
-        for sign in (1, -1):
-            moved = {
-                name: objective.arrays[name] + sign * displacement(objective.arrays[name], scale, dtype) for name in wrt
-            }
-            sides.append(contracted(objective, wrt, objective.arrays | moved))
+        moves = {name: displacement(objective.arrays[name], scale, dtype) for name in wrt}
+        sides = [
+            contracted(objective, wrt, arrays={name: objective.arrays[name] + sign * moves[name] for name in wrt})
+            for sign in (1, -1)
+        ]
         for name in wrt:
             right, left, centre = sides[0][name], sides[1][name], middle[name]
             drift_free = np.abs((right - centre) - (centre - left)) / np.sqrt(6)
-            steps = np.minimum(np.abs(right - centre), np.abs(left - centre))
-            one = 1.5 * np.fmin(np.fmin(drift_free, steps), np.inf)
-            own[name] = np.maximum(own[name], np.where(np.isfinite(one), one, 0.0))
+            step = np.minimum(np.abs(right - centre), np.abs(left - centre))  # a kink on the line spoils one side only
+            own[name] = np.fmax(own[name], _finite(1.5 * np.minimum(drift_free, step)))
+    move = displacement(objective.cotangent, LINES[dtype][0], dtype)
+    right, left = (contracted(objective, wrt, cotangent=objective.cotangent + sign * move) for sign in (1, -1))
+    for name in wrt:
+        linear = np.abs((right[name] - middle[name]) - (middle[name] - left[name])) / np.sqrt(6)
+        own[name] = np.fmax(own[name], _finite(1.5 * linear))
     return own
 
 
-def contracted(objective: Objective, wrt: Sequence[str], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The VJP of the cotangent at other arrays, flat, NaN where it cannot be had."""
-    from gradcheck_cli.numeric.objective import fitted
+def _finite(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, 0.0)
 
+
+def contracted(
+    objective: Objective,
+    wrt: Sequence[str],
+    arrays: Mapping[str, Array] | None = None,
+    cotangent: Array | None = None,
+) -> dict[str, Array]:
+    """The VJP at other arrays or of another cotangent, flat, NaN where it cannot be had."""
+    dy = objective.cotangent if cotangent is None else cotangent
     try:
-        gradients = objective.vjp(objective.cotangent, arrays)
+        gradients = objective.vjp(dy, objective.arrays | dict(arrays or {}))
     except Exception:  # noqa: BLE001 - the plumbing tests report what the VJP raises
         gradients = {}
     return {name: fitted(gradients.get(name), objective.arrays[name].shape) for name in wrt}

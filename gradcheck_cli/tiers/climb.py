@@ -123,16 +123,15 @@ class Climb:
         known = scene.proven >= PROVEN and error > 1e-3 * size
         if scene.point.rule.excuse(self._case(numbers, found, known or self.explorer.explored(found, error))):
             return False
-        if scene.proven < PROVEN and self._sides(error) is kinks.Sides.RIGHT:
+        if scene.proven < PROVEN and self._sides(found.step, error) is kinks.Sides.RIGHT:
             self.sheet.put(self.at, INCONCLUSIVE, "kink", resolution=error, **shown(found, error))
             return True
         scene.proven += 1
         self.sheet.put(self.at, FAIL, resolution=float(numbers.resolution), **shown(found))
         return True
 
-    def _sides(self, error: float = math.inf) -> kinks.Sides:
+    def _sides(self, away: float, error: float = math.inf) -> kinks.Sides:
         """Whether the gradient is right a little to both sides."""
-        away = self.ladder.levels[len(self.ladder.levels) // 2].step
         spot = kinks.Spot(self.scene.name, *self.at, self.ladder.line.length, float(self.scene.rounding[self.at]))
         return kinks.sides(self.scene.objective, self.scene.point.noise, spot, away, error)
 
@@ -170,7 +169,8 @@ class Climb:
     def _kink(self, numbers: Numbers) -> None:
         """A kink at x: any subgradient will do, if the gradient is right on both sides."""
         seen = trace(self.ladder)
-        around, found, answer = kinks.band(seen), estimate(seen), self._sides()
+        middle = self.ladder.levels[len(self.ladder.levels) // 2].step
+        around, found, answer = kinks.band(seen), estimate(seen), self._sides(middle)
         width = around.high - around.low
         slack = around.slack + numbers.rounding + numbers.floor
         inside = around.low - slack <= self.analytic <= around.high + slack

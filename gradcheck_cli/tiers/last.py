@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck_cli.evidence import UNIT64
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
+NOTHING = 64.0  # times u S: an analytic value that cancellation in the VJP may leave of a zero
 FEW = 4  # of them when zeros are cross-examined, which costs as much again
 
 
@@ -56,8 +56,7 @@ def _cross_examine(scene: Scene) -> None:
             value, uncertainty = float(opinion.value[k, unit]), float(opinion.uncertainty[k, unit])
             numbers = scene.number(at, value, uncertainty, max(float(sheet.slope[at]), abs(value)))
             error, bound = float(numbers.error), 2 * (uncertainty + numbers.rounding + numbers.floor)
-            cancelled = 64 * scene.point.rounding.unit * float(sheet.natural[at])
-            if error > max(bound, cancelled, 1e-9 * abs(value)):
+            if error > max(bound, 1e-9 * abs(value), NOTHING * scene.point.rounding.unit * float(sheet.natural[at])):
                 least = max(float(sheet.uncertainty[at]), 1.5 * error)
                 sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
 
@@ -73,7 +72,7 @@ def _complex_step(scene: Scene) -> None:
     for at in sheet.open():
         k = places[at[0]]
         value, uncertainty = float(opinion.value[k, at[1]]), float(opinion.uncertainty[k, at[1]])
-        numbers = scene.number(at, value, uncertainty, float(sheet.slope[at]))
+        numbers = scene.number(at, value, uncertainty, float(sheet.slope[at]), float(sheet.natural[at]))
         if scene.decide(numbers) in PASSES:
             bound = max(uncertainty, float(numbers.error))
             columns = {"numeric": value, "uncertainty": bound, "step": float(opinion.step[k])}
@@ -96,10 +95,10 @@ def _long_double(scene: Scene) -> None:
 
 def _zeros(scene: Scene) -> None:
     """An analytic value of rounding size beside outputs of natural slope S, with a difference that agrees."""
-    sheet, unit = scene.sheet, max(scene.point.rounding.unit, UNIT64)
+    sheet, unit = scene.sheet, scene.point.rounding.unit
     for at in sheet.open():
         natural, error = float(sheet.natural[at]), abs(sheet.analytic[at] - sheet.numeric[at])
-        small = abs(sheet.analytic[at]) <= 64 * unit * natural
+        small = abs(sheet.analytic[at]) <= NOTHING * unit * natural
         if small and error <= sheet.uncertainty[at] <= scene.rho[at[1]] * natural:
             sheet.put(at, PASS)
 

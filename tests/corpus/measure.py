@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gradcheck_cli.layer import as_outputs
 from gradcheck_cli.results import CheckResult, Element, Outcome, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec, Given
 from tests.corpus import truth
@@ -23,13 +26,15 @@ PASSED = (Outcome.PASS, Outcome.KINK)
 class Judged:
     """One element: what the checker says, what is true, and the slope it would have if nothing cancelled.
 
-    `coarse` is the relative error that the point's noise can hide, `excused` the error of the correct layer itself.
+    `natural` is S, the slope of something of the size of all outputs; `coarse` the relative error that the point's noise
+    can hide, `excused` the error of the correct layer itself.
     """
 
     array: str
     element: Element
     true: float
     slope: float
+    natural: float = 0.0
     coarse: float = 0.0
     excused: float = 0.0
 
@@ -40,15 +45,16 @@ class Judged:
 
     @property
     def floor(self) -> float:
-        """F: differences below it are rounding."""
-        return 256 * UNIT["float64"] * self.slope
+        """F: differences below it are rounding, of the element's own slope or of what cancels to it."""
+        return UNIT["float64"] * max(256 * self.slope, 64 * self.natural)
 
     @property
     def missed(self) -> bool:
         """Whether a wrong value passed: by more than rounding, and than what noise can hide of its own slope."""
         size = max(abs(self.element.analytic), abs(self.true), self.slope)
         hidden = max(self.floor, self.coarse * size, 2 * self.excused)
-        return self.element.outcome in PASSED and not self.wrong_by <= hidden
+        printed = self.wrong_by <= max(self.element.resolution, 2 * self.excused)
+        return self.element.outcome in PASSED and not (self.wrong_by <= hidden and printed)
 
     @property
     def covered(self) -> bool:
@@ -127,13 +133,16 @@ def _judge(point: Point, result: CheckResult) -> tuple[Judged, ...]:
     if point.edge:
         return ()
     gradient, slope, right = truth.gradient(point), truth.natural_slope(point), _right(point)
-    judged = []
+    judged, outputs = [], as_outputs(point.layer.forward(**point.arrays))
+    whole = sum(float(np.abs(dy * y).sum()) for dy, y in zip(point.cotangent, outputs, strict=True))
     for array in result.arrays:
         true, slopes, own = gradient[array.name], slope[array.name], right[array.name]
         for element in (element for element in array.worst if element.precision == "formula"):
             at = element.index
             excused = abs(float(own[at]) - float(true[at]))
-            judged.append(Judged(array.name, element, float(true[at]), float(slopes[at]), point.coarse, excused))
+            natural = whole / max(1.0, abs(float(point.arrays[array.name][at])))
+            one = Judged(array.name, element, float(true[at]), float(slopes[at]), natural, point.coarse, excused)
+            judged.append(one)
     return tuple(judged)
 
 
