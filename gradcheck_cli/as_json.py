@@ -1,11 +1,11 @@
-"""Results as plain mappings, lists, numbers and text: the keys of the JSON report, in its order, strict JSON."""
+"""Results as plain mappings, lists, numbers and text, and back: the JSON report's keys in its order, strict JSON."""
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,18 +16,13 @@ SCHEMA_VERSION = 1
 
 def of_run(run: RunResult) -> dict[str, Any]:
     """The run with everything in it, and what it ran on."""
-    import numpy as np
-
-    from gradcheck_cli import __version__
-
     plain = {
         "schema_version": SCHEMA_VERSION,
-        "gradcheck": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
+        **(vars(run.versions) if run.versions else _versions()),
         "verdict": run.verdict,
         "exit_code": int(run.exit_code),
         "seconds": run.seconds,
+        **({"shard": {"index": run.shard[0], "count": run.shard[1]}} if run.shard else {}),
         "summary": vars(run.summary),
     }
     return {**_strict(plain), "checks": [of_check(check) for check in run.checks]}
@@ -44,6 +39,38 @@ def of_check(check: CheckResult) -> dict[str, Any]:
     plain = _led_by(("id", "name", "file", "line", "column", "layer"), vars(check) | parts)
     del plain["printed"]  # what user code wrote is for people
     return dict(_strict(plain))
+
+
+def run_from_dict(plain: Mapping[str, Any]) -> RunResult:
+    """The run of which `of_run` made this; raises `from_json.ResultError` for anything else."""
+    return run_from_text(json.dumps(plain))
+
+
+def run_from_text(text: str | bytes) -> RunResult:
+    """The run in a JSON report; raises `from_json.ResultError` for any other text."""
+    from gradcheck_cli import from_json  # with pydantic, which only readers of results need
+
+    return from_json.read(from_json.RunKeys, text).result()
+
+
+def check_from_dict(plain: Mapping[str, Any]) -> CheckResult:
+    """The check of which `of_check` made this, less what it printed; raises `from_json.ResultError` else."""
+    return check_from_text(json.dumps(plain))
+
+
+def check_from_text(text: str | bytes) -> CheckResult:
+    """The check in a JSON text, as it stands in a line of a jsonl report; raises `from_json.ResultError` else."""
+    from gradcheck_cli import from_json
+
+    return from_json.read(from_json.CheckKeys, text).result()
+
+
+def _versions() -> dict[str, str]:
+    import numpy as np
+
+    from gradcheck_cli import __version__
+
+    return {"gradcheck": __version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
 def _array(array: ArrayResult) -> dict[str, Any]:
@@ -67,13 +94,13 @@ def _led_by(first: Sequence[str], plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _strict(value: Any) -> Any:
-    """Turn tuples into lists, enums into text, and floats that JSON lacks into strings."""
+    """Turn tuples into lists, enums into text, floats that JSON lacks into strings, and escape what UTF-8 lacks."""
     if isinstance(value, Mapping):
         return {str(key): _strict(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_strict(part) for part in value]
-    if isinstance(value, StrEnum):
-        return str(value)
+    if isinstance(value, str):
+        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value

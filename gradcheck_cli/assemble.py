@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, Shape
-from gradcheck_cli.plumbing import Bench
+from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict, relative
 from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
@@ -26,6 +26,12 @@ class Judged:
     notes: tuple[str, ...]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     outputs: tuple[Shape, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong at this point, as far as could be told."""
+        wrong = any(np.isin(sheet.outcome, (FAIL, NONFINITE)).any() for sheet in self.sheets)
+        return not wrong and all(finding.severity != "error" for finding in self.findings)
 
 
 def verdict_of(arrays: Sequence[ArrayResult], findings: Sequence[Finding]) -> Verdict:
@@ -117,13 +123,19 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
     everything = [(one, sheet) for one in judged for sheet in one.sheets if sheet.outcome.size]
     if not everything:
         return None
-    values = np.concatenate([sheet.resolution.ravel() for _, sheet in everything])
+    seen = [_resolutions(sheet) for _, sheet in everything]
+    values = np.concatenate([part.ravel() for part in seen])
     decided = values[np.isfinite(values)]
-    tops = [float(np.nan_to_num(sheet.resolution, nan=np.inf).max()) for _, sheet in everything]
+    tops = [float(part.max()) for part in seen]
     where = everything[int(np.argmax(tops))]
-    at = _element(where, int(np.argmax(np.nan_to_num(where[1].resolution, nan=np.inf))), view)
+    at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
     median = float(np.median(decided)) if decided.size else float("inf")
     return Resolution(median, max(tops), at.label(where[1].name))
+
+
+def _resolutions(sheet: Sheet) -> Array:
+    """The resolution of every element; at a kink, where any subgradient is right, there is none to speak of."""
+    return np.where(sheet.outcome == KINK, 0.0, np.nan_to_num(sheet.resolution, nan=np.inf, posinf=np.inf))
 
 
 def notes_of(

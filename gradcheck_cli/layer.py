@@ -60,7 +60,7 @@ class Generic:
         size = int(np.prod(shape))
         cell = strata(rng, size)
         magnitude = np.where(cell < 0.5, 0.15 + 1.5 * cell, 1.1 + 1.6 * (cell - 0.5))
-        return (self.scale * magnitude * rng.choice([-1.0, 1.0], size)).reshape(shape)
+        return np.asarray(self.scale * magnitude * rng.choice([-1.0, 1.0], size)).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Registry(Mapping[str, T], Generic[T]):
                     continue
                 if name in things:
                     raise ImportError(f"two {self.what}s are named {name!r}: the second is in {module.__name__}")
-                things[name] = thing
+                things[name] = cast("T", thing)
         for entry in metadata.entry_points(group=self.entry_points) if self.entry_points else ():
             if entry.name in things:
                 raise ImportError(f"the {self.what} {entry.name!r} of {entry.value} is named like a built-in one")
@@ -64,6 +64,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if name not in self._things:
             raise UnknownNameError(self.what, name, self._things)
         return self._things[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._things)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
@@ -243,12 +243,26 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Versions:
+    """What a run was made with."""
+
+    gradcheck: str
+    numpy: str
+    python: str
+
+
+@dataclass(frozen=True)
 class RunResult:
-    """Many checks. Its verdict is pass when every check met its expectation, else the worst unmet verdict."""
+    """Many checks. Its verdict is pass when every check met its expectation, else the worst unmet verdict.
+
+    `shard` is (2, 5) for the second of five parts of a run; `versions` is None for this process's own.
+    """
 
     checks: tuple[CheckResult, ...]
     seconds: float = 0.0
     interrupted: bool = False
+    shard: tuple[int, int] | None = None
+    versions: Versions | None = None
 
     @property
     def summary(self) -> Summary:
@@ -265,8 +279,10 @@ class RunResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Pass when every check is met, else the worst of the unmet; an unmet pass counts as fail."""
-        return worst_unmet(self.checks)
+        """Pass when every check is met, else the worst of the unmet; a pass where fail was expected is a fail."""
+        unmet = [check.verdict for check in self.checks if not check.met]
+        unmet = [Verdict.FAIL if verdict is Verdict.PASS else verdict for verdict in unmet]
+        return max(unmet, key=lambda verdict: verdict.severity, default=Verdict.PASS)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -280,9 +296,3 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The run as strict JSON holds it."""
         return as_json.of_run(self)
-
-
-def worst_unmet(checks: Sequence[CheckResult]) -> Verdict:
-    """Pass when every check is met, else the worst verdict of the unmet; a pass where fail was expected is a fail."""
-    unmet = [Verdict.FAIL if check.verdict is Verdict.PASS else check.verdict for check in checks if not check.met]
-    return max(unmet, key=lambda verdict: verdict.severity, default=Verdict.PASS)

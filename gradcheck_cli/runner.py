@@ -6,8 +6,8 @@ import contextlib
 import io
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from gradcheck_cli.compare import Rule, beyond_rounding
 from gradcheck_cli.diagnosis.rules import Evidence, explain
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.evidence import UNIT32, UNIT64
-from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Differentiable
+from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.numeric.noise import Noise, measure, measure_analytic
-from gradcheck_cli.numeric.objective import Ledger, Objective, flatten
+from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten
 from gradcheck_cli.numeric.sampling import stacks_agree
 from gradcheck_cli.numeric.scales import lengths, natural_slope
-from gradcheck_cli.plumbing import PURITY, STRUCTURE, Bench, examine, first_look, first_vjp, linearity
+from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
+from gradcheck_cli.plumbing.linearity import linearity
+from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
+from gradcheck_cli.plumbing.tangents import optional_members
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
-from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
+from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
 from gradcheck_cli.tiers import judge
 from gradcheck_cli.tiers.scene import FAIL, PASS, Point, Sheet
 
@@ -132,20 +135,50 @@ def _inside(filename: str, root: Path) -> bool:
     return Path(filename).is_relative_to(root) or "site-packages" in filename or filename.startswith("<")
 
 
-def judge_point(setting: Setting, point: int) -> Judged:
+def judge_point(setting: Setting, number: int) -> Judged:
+    """One point of the check, drawn and judged."""
+    spec = setting.spec
+    specs = setting.layer.arrays(**given_shapes(spec.arrays))
+    arrays = draw_arrays(specs, spec.arrays, spec.dtype, spec.seed, number)
+    bench = Bench(setting.layer, arrays, differentiated(spec, specs, arrays), setting.ledger)
+    return judge_bench(setting, number, bench)
+
+
+def judge_bench(setting: Setting, number: int, bench: Bench) -> Judged:
     """Everything about one point: plumbing, noise, the tiers, and what they mean."""
-    spec, layer = setting.spec, setting.layer
-    specs = layer.arrays(**given_shapes(spec.arrays))
-    arrays = draw_arrays(specs, spec.arrays, spec.dtype, spec.seed, point)
-    wrt = differentiated(spec, specs, arrays)
-    bench = first_look(Bench(layer, arrays, wrt, setting.ledger))
-    findings = examine(bench, PURITY)
+    findings = examine(first_look(bench), PURITY)
     if any(finding.severity == "error" for finding in findings):
-        return Judged(point, (), tuple(findings), ())
-    cotangent = fit_cotangent(spec, bench.outputs, point)
-    first_vjp(bench, cotangent)
+        return Judged(number, (), tuple(findings), ())
+    first_vjp(bench, fit_cotangent(setting.spec, bench.outputs, number))
     findings += examine(bench, STRUCTURE)
-    return judge_numbers(setting, point, bench, findings)
+    judged = judge_numbers(setting, number, bench, findings)
+    if hasattr(setting.layer, "link_cotangents") and not judged.passed:
+        judged = replace(judged, findings=(*judged.findings, *wrong_links(setting, number, bench)))
+    return judged
+
+
+def wrong_links(setting: Setting, number: int, bench: Bench) -> Iterator[Finding]:
+    """Check each link of a chain at its actual activations with the cotangent that the analytic chain hands it.
+
+    The last wrong link is where the backward pass goes wrong first.
+    """
+    chain = setting.layer
+    dy = bench.cotangent if bench.several else bench.cotangent[0]
+    wrong = []
+    for k, (link, arrays, handed) in enumerate(
+        zip(chain.links, chain.activations(**bench.arrays), chain.link_cotangents(dy, **bench.arrays), strict=True)
+    ):
+        cotangent = tuple(np.asarray(part) for part in (handed if isinstance(handed, tuple) else (handed,)))
+        given = {name: Given(values=array, dtype=str(array.dtype)) for name, array in arrays.items()}
+        spec = replace(setting.spec, arrays=given, cotangent=cotangent, wrt=None, view="vjp")
+        judged = judge_point(Setting(spec, link, setting.ledger), number)
+        if not judged.passed:
+            why = next((f.sentence for f in judged.findings if f.severity == "error"), "its elements differ")
+            wrong.append((k, f"link {k} ({chain.labels[k]})", why))
+    if wrong:
+        k, link, why = wrong[-1]
+        others = f"; {', '.join(name for _, name, _ in wrong[:-1])} is wrong too" if wrong[1:] else ""
+        yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
 
 
 def differentiated(spec: CheckSpec, specs: Mapping[str, ArraySpec], arrays: Mapping[str, Array]) -> tuple[str, ...]:
@@ -167,12 +200,15 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
     """The given dL/dy, fitted to the outputs, or a random one."""
     if spec.cotangent is None:
         return draw_cotangent(outputs, spec.seed, point)
-    if len(spec.cotangent) != len(outputs):
-        raise ArrayError("cotangent", f"{len(spec.cotangent)} arrays", f"forward has {len(outputs)} outputs")
-    for given, output in zip(spec.cotangent, outputs, strict=True):
-        if given.shape != output.shape:
-            raise ArrayError("cotangent", f"shape {given.shape}", f"must be the output's, {output.shape}")
-    return tuple(g.astype(output.dtype) for g, output in zip(spec.cotangent, outputs, strict=True))
+    given = spec.cotangent
+    if len(given) == 1 < len(outputs) == len(given[0]):
+        given = tuple(given[0])  # outputs of one shape, whose cotangents were written as one list
+    if len(given) != len(outputs):
+        raise ArrayError("cotangent", f"{len(given)} arrays", f"forward has {len(outputs)} outputs")
+    for part, output in zip(given, outputs, strict=True):
+        if part.shape != output.shape:
+            raise ArrayError("cotangent", f"shape {part.shape}", f"must be the output's, {output.shape}")
+    return tuple(part.astype(output.dtype) for part, output in zip(given, outputs, strict=True))
 
 
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
@@ -191,6 +227,8 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
     findings += linearity(objective, wrt, work.gradients, rounding, other)
+    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
+    findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()
     point = Point(objective, centre, noise, analytic, rounding, Rule(spec.tolerance), method, spec.difference)
     sheets = judge(point, wrt)
@@ -249,8 +287,3 @@ def finer(setting: Setting, bench: Bench) -> Bench | None:
     if not np.allclose(coarse, exact, rtol=1e-2, atol=1e-2 * float(np.abs(exact).max(initial=0.0))):
         return None
     return fine
-
-
-def differentiable(layer: object) -> bool:
-    """Whether it can be checked at all."""
-    return isinstance(layer, Differentiable)

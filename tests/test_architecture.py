@@ -13,7 +13,7 @@ import gradcheck_cli
 ROOT = Path(gradcheck_cli.__file__).parent
 NAME = "gradcheck_cli"
 RANKS = {
-    **dict.fromkeys(["layer", "results", "registry", "as_json", "evidence"], 0),
+    **dict.fromkeys(["layer", "results", "registry", "as_json", "from_json", "evidence"], 0),
     **dict.fromkeys(["layers", "adapters", "differences", "reports"], 1),
     **dict.fromkeys(["spec", "draws"], 2),
     **dict.fromkeys(["numeric", "plumbing", "compare", "tiers"], 3),

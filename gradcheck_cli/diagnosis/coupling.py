@@ -31,6 +31,15 @@ def _same(one: Array, other: Array) -> bool:
     return bool(np.allclose(one, other, rtol=1e-12, atol=1e-14 * float(np.abs(other).max(initial=0.0))))
 
 
+def _usable(suspect: Suspect) -> bool:
+    """Whether the layer can be asked, and says again what it said."""
+    parts = tuple(part.copy() for part in suspect.evidence.cotangent)
+    if suspect.evidence.layer is None or suspect.evidence.view != "vjp":
+        return False
+    again = _vjp(suspect, parts if len(parts) > 1 else parts[0])
+    return again is not None and _same(again[suspect.settled], suspect.analytic[suspect.settled])
+
+
 def _push(suspect: Suspect, direction: Array) -> Array | None:
     """How the single output moves when the array moves along a direction: one central difference of forward."""
     value = suspect.value.astype(np.float64)
@@ -50,7 +59,7 @@ def _push(suspect: Suspect, direction: Array) -> Array | None:
 def one_slice_only(suspect: Suspect) -> Finding | None:
     """Of all rows of dy only the first, or only the last, enters: nothing is summed over the batch."""
     dy = suspect.evidence.dy
-    if dy is None or not dy.ndim or suspect.evidence.layer is None:
+    if dy is None or not dy.ndim or not _usable(suspect):
         return None
     for axis, size in enumerate(dy.shape):
         for index in (0, size - 1) if size > 1 else ():
@@ -87,7 +96,7 @@ def diagonal_only(suspect: Suspect) -> Finding | None:
     if suspect.evidence.view == "jacobian":
         return _diagonal_jacobian(suspect)
     dy = suspect.evidence.dy
-    if dy is None or dy.shape != suspect.shape or dy.size < 3:
+    if dy is None or dy.shape != suspect.shape or dy.size < 3 or not _usable(suspect):
         return None
     powers = np.exp2(np.random.default_rng(0).integers(-2, 3, dy.shape))  # so that the products are exact
     other = _vjp(suspect, (dy * powers).astype(dy.dtype))
@@ -129,7 +138,7 @@ def _diagonal_jacobian(suspect: Suspect) -> Finding | None:
 def operand_transposed(suspect: Suspect) -> Finding | None:
     """The gradient would be right with another array transposed or flipped: it is used the wrong way round in it."""
     evidence, dy = suspect.evidence, suspect.evidence.dy
-    if dy is None or evidence.layer is None:
+    if dy is None or not _usable(suspect):
         return None
     for name, array in evidence.arrays.items():
         if array.ndim < 2 or array.dtype.kind != "f":
@@ -164,7 +173,7 @@ def _with_other(suspect: Suspect, found: Array, name: str, text: str) -> Finding
 def dy_scaled(suspect: Suspect) -> Finding | None:
     """The gradient would be right if dy were multiplied, or divided, by another array first."""
     evidence, dy = suspect.evidence, suspect.evidence.dy
-    if dy is None or evidence.layer is None or not dy.ndim:
+    if dy is None or not dy.ndim or not _usable(suspect):
         return None
     for name, values in suspect.others():
         if values.dtype.kind != "f" or values.size < 2 or values.ndim > dy.ndim:
@@ -192,7 +201,7 @@ def _would_be_right(suspect: Suspect, found: Array) -> bool:
 def outputs_swapped(suspect: Suspect) -> Finding | None:
     """With several outputs: the cotangents are taken in the wrong order, or one of them is not used."""
     parts = list(suspect.evidence.cotangent)
-    if suspect.evidence.view != "vjp" or len(parts) < 2 or suspect.evidence.layer is None:
+    if len(parts) < 2 or not _usable(suspect):
         return None
     at = suspect.at(suspect.worst)
     if len({part.shape for part in parts}) == 1 and len(parts) == 2:

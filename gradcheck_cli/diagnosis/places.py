@@ -15,6 +15,7 @@ from gradcheck_cli.results import Finding
 
 FEW = 3  # wrong elements that are listed one by one
 UNLIKELY = 10  # in how many ways as many elements could have been chosen, below which a common place says nothing
+FAR_FETCHED = 100  # the same for places that are less likely to be the reason
 
 
 class Place(NamedTuple):
@@ -23,15 +24,19 @@ class Place(NamedTuple):
     text: str
     mask: Array
     hint: str = ""
+    ways: int = UNLIKELY
 
 
 def somewhere(suspect: Suspect) -> Finding | None:
     """All wrong elements, and no others, share a place or a property."""
     wrong, right = _entries(suspect)
     bad, good = int(wrong.sum()), int(right.sum())
-    if bad < 2 or not good or math.comb(min(bad + good, 1000), min(bad, 500)) < UNLIKELY:
+    if bad < 2 or not good:
         return None
+    ways = math.comb(min(bad + good, 1000), min(bad, good, 500))
     for place in _places(suspect):
+        if ways < place.ways:
+            continue
         inside = place.mask.reshape(-1)
         if (wrong <= inside).all() and not (right & inside).any():
             counts = f"{bad} of {wrong.size} elements, {suspect.at(suspect.worst)}"
@@ -71,12 +76,15 @@ def _valued(suspect: Suspect) -> Iterator[tuple[str, Array]]:
 
 def _signs(suspect: Suspect) -> Iterator[Place]:
     for name, values in _valued(suspect):
-        yield Place(f"where {name} < 0", values < 0)
-        yield Place(f"where {name} > 0", values > 0)
-        yield Place(f"where {name} = 0", values == 0)
-        yield Place(f"where {name} is not 0", values != 0)
-        yield Place(f"where |{name}| > 1", np.abs(values) > 1)
-        yield Place(f"where |{name}| < 1", np.abs(values) < 1)
+        for text, mask in (
+            (f"where {name} < 0", values < 0),
+            (f"where {name} > 0", values > 0),
+            (f"where {name} = 0", values == 0),
+            (f"where {name} is not 0", values != 0),
+            (f"where |{name}| > 1", np.abs(values) > 1),
+            (f"where |{name}| < 1", np.abs(values) < 1),
+        ):
+            yield Place(text, mask, ways=UNLIKELY if name == suspect.name else FAR_FETCHED)
 
 
 def _masks(suspect: Suspect) -> Iterator[Place]:
@@ -127,7 +135,7 @@ def _borders(suspect: Suspect) -> Iterator[Place]:
     shape = suspect.shape
     rim = np.zeros(shape, bool)
     for axis in range(len(shape) - 1, max(len(shape) - 3, -1), -1):
-        if shape[axis] < 3:
+        if shape[axis] < 4:
             return
         ends = np.isin(np.arange(shape[axis]), (0, shape[axis] - 1))
         rim |= ends.reshape(-1, *(1,) * (len(shape) - 1 - axis))
@@ -162,13 +170,11 @@ def _picked(suspect: Suspect) -> Iterator[Place]:
 def _thresholds(suspect: Suspect) -> Iterator[Place]:
     """Below or above some value of the array itself."""
     wrong, _ = _entries(suspect)
-    if math.comb(min(wrong.size, 1000), min(int(wrong.sum()), 500)) < UNLIKELY**2 or suspect.value.dtype.kind != "f":
-        return
     for text, values in ((suspect.name, suspect.value), (f"|{suspect.name}|", np.abs(suspect.value))):
         flat = values.reshape(-1)
         low, high = flat[wrong].min(), flat[wrong].max()
-        yield Place(f"where {text} ≤ {number(high)}", values <= high)
-        yield Place(f"where {text} ≥ {number(low)}", values >= low)
+        yield Place(f"where {text} ≤ {number(high)}", values <= high, ways=FAR_FETCHED)
+        yield Place(f"where {text} ≥ {number(low)}", values >= low, ways=FAR_FETCHED)
 
 
 def _how(suspect: Suspect) -> str:

@@ -46,6 +46,21 @@ RULES: tuple[Rule, ...] = (
     places.mismatch,
 )
 
+# For an array of more than so many elements only the rules that need little time and memory are tried.
+LARGE = 1_000_000
+CHEAP: tuple[Rule, ...] = (
+    extremes.lost_digits,
+    extremes.not_finite,
+    extremes.all_zero,
+    extremes.at_kinks,
+    scaling.wrong_sign,
+    scaling.constant_factor,
+    ordering.transposed,
+    places.somewhere,
+    places.single_elements,
+    places.mismatch,
+)
+
 # What plumbing said of an array already explains why its numbers are wrong.
 SETTLED = frozenset({"shape", "dy-ignored", "accumulates", "hidden-state", "nan-gradient", "missing-gradient"})
 
@@ -57,4 +72,5 @@ def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
         suspect = Suspect(evidence, sheet)
         if suspect.name in done or not suspect.wrong.any():
             continue
-        yield next(finding for rule in RULES if (finding := rule(suspect)) is not None)
+        rules = RULES if sheet.analytic.size <= LARGE else CHEAP
+        yield next(finding for rule in rules if (finding := rule(suspect)) is not None)

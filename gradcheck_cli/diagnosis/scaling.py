@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from gradcheck_cli.diagnosis.constants import recognised
-from gradcheck_cli.diagnosis.suspect import LARGE, Suspect, along, axes_of, number
+from gradcheck_cli.diagnosis.suspect import Suspect, along, axes_of, number
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding
 
@@ -32,7 +32,7 @@ def constant_factor(suspect: Suspect) -> Finding | None:
     shown = f"is {ratio_text(ratio)} times the right one in every element ({suspect.at(suspect.worst)})"
     meanings = _meanings(suspect, ratio)
     if meanings:
-        return suspect.finding("factor", f"{shown}: {', or '.join(meanings[:3])}")
+        return suspect.finding("factor", f"{shown}: {', or '.join(meanings[:2])}")
     doubt = abs(ratio) * suspect.doubt + off * np.abs(suspect.numeric)
     if suspect.wrong.sum() < 3 or not suspect.explained_by(ratio * suspect.numeric, doubt, free=1):
         return None
@@ -98,8 +98,6 @@ def _factors(suspect: Suspect) -> Iterator[tuple[str, Array]]:
 
 def factor_along(suspect: Suspect) -> Finding | None:
     """Every row (or slice along some axes) is a number of its own times the right one."""
-    if suspect.analytic.size > LARGE:
-        return None
     a, n, doubt = (suspect.grid(table) for table in (suspect.analytic, suspect.numeric, suspect.doubt))
     for axes in axes_of(suspect.shape)[:-1]:
         with np.errstate(all="ignore"):

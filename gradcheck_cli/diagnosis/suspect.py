@@ -16,7 +16,6 @@ RELATIVE = 1e-7  # beside the uncertainty, a guess may be off by this much of it
 SHARP = 0.02  # and at a wrong element by no more than this much of the error that it is to explain
 ACCIDENT = -4.5  # log10 of the chance, summed over the wrong elements, at which a guess counts as no accident
 LEAST = -6.0  # what one element alone can contribute to it
-LARGE = 2_000_000  # elements above which costly rules are not tried
 
 
 @dataclass(frozen=True)

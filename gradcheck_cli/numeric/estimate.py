@@ -140,7 +140,7 @@ def scatter(seen: Trace, shape: _Shape) -> float:
             noise = inflation * (seen.noise[i] + seen.noise[i + 1]) * K
             if not (d[i] > noise and d[i] > 0.5 * d[i + 1]):
                 break
-            ratios.append(d[i] / noise)
+            ratios.append(min(d[i] / max(noise, 1e-300), 1e300))
         if not ratios:
             break
         inflation *= 1.5 * max(ratios)

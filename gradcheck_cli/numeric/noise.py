@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +17,17 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.objective import Objective, fitted
 
 OFFSETS = (-3, -2, -1, 1, 2, 3)
-LINES = {
+LINES: dict[np.dtype[Any], tuple[int, int]] = {
     np.dtype(np.float16): (2**3, 2**4),
     np.dtype(np.float32): (2**5, 2**7),
     np.dtype(np.float64): (2**12, 2**15),
     np.dtype(np.longdouble): (2**16, 2**20),
 }
-PRECISIONS = {2.0**-11: np.dtype(np.float16), UNIT32: np.dtype(np.float32), UNIT64: np.dtype(np.float64)}
+PRECISIONS: dict[float, np.dtype[Any]] = {
+    2.0**-11: np.dtype(np.float16),
+    UNIT32: np.dtype(np.float32),
+    UNIT64: np.dtype(np.float64),
+}
 HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -97,7 +102,7 @@ def _rms(rows: Array) -> Array:
 
 def measure(objective: Objective, wrt: Sequence[str], y0: Array) -> Noise:
     """Measure the noise of forward; 12 evaluations, 24 if the layer turns out to compute in single precision."""
-    dtype = np.dtype(np.longdouble) if y0.dtype == np.longdouble else np.dtype(np.float64)
+    dtype: np.dtype[Any] = np.dtype(np.longdouble) if y0.dtype == np.longdouble else np.dtype(np.float64)
     lines = [line_values(objective, wrt, y0, scale, dtype) for scale in LINES[dtype]]
     unit = 2.0**-64 if dtype == np.longdouble else UNIT64
     if dtype == np.float64 and is_single(np.stack(lines), objective.dtypes):
@@ -170,9 +175,9 @@ def _own_rounding(
             step = np.minimum(np.abs(right - centre), np.abs(left - centre))  # a kink on the line spoils one side only
             own[name] = np.fmax(own[name], _finite(1.5 * np.minimum(drift_free, step)))
     move = displacement(objective.cotangent, LINES[dtype][0], dtype)
-    right, left = (contracted(objective, wrt, cotangent=objective.cotangent + sign * move) for sign in (1, -1))
+    plus, minus = (contracted(objective, wrt, cotangent=objective.cotangent + sign * move) for sign in (1, -1))
     for name in wrt:
-        linear = np.abs((right[name] - middle[name]) - (middle[name] - left[name])) / np.sqrt(6)
+        linear = np.abs((plus[name] - middle[name]) - (middle[name] - minus[name])) / np.sqrt(6)
         own[name] = np.fmax(own[name], _finite(1.5 * linear))
     return own
 

@@ -47,7 +47,7 @@ def chunks(
         base = snapped(x[part], noise.unit)
         places = snapped(base + offsets[:, None] * h, noise.unit)
         values, middle = evaluate(objective, name, part, places, centre)
-        missing = ~np.isfinite(values).all(axis=(0, 2))
+        missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
         made = places - base
         made = made.imag if np.iscomplexobj(made) else made
         total, relative = noise.total, noise.relative

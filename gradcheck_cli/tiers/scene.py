@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Sheet:
             rounded=np.zeros(shape, bool),
         )
 
-    def put(self, at: tuple[int, int], outcome: int, reason: str | None = None, **columns: object) -> None:
+    def put(self, at: tuple[int, int], outcome: int, reason: Any = None, **columns: Any) -> None:
         """Fill in one element."""
         self.outcome[at], self.reason[at] = outcome, reason
         for column, value in columns.items():

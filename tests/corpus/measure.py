@@ -26,8 +26,8 @@ PASSED = (Outcome.PASS, Outcome.KINK)
 class Judged:
     """One element: what the checker says, what is true, and the slope it would have if nothing cancelled.
 
-    `natural` is S, the slope of something of the size of all outputs; `coarse` the relative error that the point's noise
-    can hide, `excused` the error of the correct layer itself.
+    `natural` is S, the slope of something of the size of all outputs; `coarse` the relative error that noise
+    can hide there, `excused` the error of the correct layer itself.
     """
 
     array: str
