@@ -172,7 +172,7 @@ def _with_other(suspect: Suspect, found: Array, name: str, text: str) -> Finding
 
 def dy_scaled(suspect: Suspect) -> Finding | None:
     """The gradient would be right if dy were multiplied, or divided, by another array first."""
-    evidence, dy = suspect.evidence, suspect.evidence.dy
+    dy = suspect.evidence.dy
     if dy is None or not dy.ndim or not _usable(suspect):
         return None
     for name, values in suspect.others():

@@ -23,7 +23,7 @@ class ComplexStep:
     offsets: ClassVar[tuple[complex, ...]] = (1j,)
 
     def steps(self, scales: Scales) -> Array:
-        return np.asarray(1e-30 * scales.length)
+        return np.asarray(np.maximum(1e-30 * scales.length, 1e-300))
 
     def combine(self, samples: Samples) -> Estimate:
         step = np.abs(samples.made[0])

@@ -9,10 +9,14 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 
 
+SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
+
+
 def lengths(x: Array) -> Array:
     """The length scale of each entry of a flat array: its size, or the array's where it is small against that.
 
-    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square.
+    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal
+    sizes do not count.
     """
     size = np.abs(x).astype(np.float64)
     nonzero = size[size > 0]
@@ -20,7 +24,7 @@ def lengths(x: Array) -> Array:
     if nonzero.size:
         largest = float(nonzero.max())
         rms = largest * float(np.sqrt(np.mean((nonzero / largest) ** 2)))
-        typical = rms if rms < 1e-3 else 1.0
+        typical = max(rms, SHORTEST) if rms < 1e-3 else 1.0
     return np.asarray(np.maximum(size, typical))
 
 

@@ -28,7 +28,8 @@ def complex_step(
     """The complex step of some elements; None where forward is not the same function on complex input."""
     method = ComplexStep()
     parts = []
-    for chunk in chunks(objective, name, indices, 1e-30 * length, method, noise, centre):
+    steps = np.maximum(1e-30 * length, 1e-300)
+    for chunk in chunks(objective, name, indices, steps, method, noise, centre):
         values = chunk.samples.values
         if chunk.missing.any() or not np.iscomplexobj(values):
             return None

@@ -14,6 +14,7 @@ from gradcheck_cli.evidence import K, LadderEstimate, Status
 from gradcheck_cli.numeric import kinks
 from gradcheck_cli.numeric.estimate import estimate, trace
 from gradcheck_cli.numeric.explore import Explorer
+from gradcheck_cli.numeric.scales import SHORTEST
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
 
 PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
@@ -114,7 +115,7 @@ class Climb:
 
     def _case(self, numbers: Numbers, found: LadderEstimate, explored: bool) -> Case:
         unit, x = self.scene.point.noise.unit, abs(float(self.ladder.line.x))
-        length = min(self.ladder.line.length, 64 * x) if x else self.ladder.line.length
+        length = min(self.ladder.line.length, max(64 * x, SHORTEST)) if x else self.ladder.line.length
         return Case(numbers, trace(self.ladder), found, unit, length, explored)
 
     def _fails(self, numbers: Numbers, found: LadderEstimate) -> bool:

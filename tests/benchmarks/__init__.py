@@ -1,0 +1,1 @@
+"""Benchmarks of the checker beside its peers: `python tests/benchmarks/run.py`."""

@@ -1,0 +1,210 @@
+"""Who is measured: our tool and other checkers, each prepared for a work and then called again and again.
+
+Every peer checks all arrays of the work in float64, with its own defaults where it has any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.layer import Array
+from tests.benchmarks import ours
+from tests.benchmarks.frameworks import in_autograd, in_jax, in_torch
+from tests.benchmarks.works import Work
+
+Values = Mapping[str, Array]
+STEP = 1e-5  # what course code takes
+
+
+@dataclass
+class Counted:
+    """A function that counts its calls."""
+
+    function: Callable[..., Any]
+    calls: int = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self.function(*arguments)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A check that is ready to run. `look` finds the numeric values in what `run` returned, where the peer tells them;
+    `evaluations` says how often forward was evaluated, given the same."""
+
+    run: Callable[[], Any]
+    look: Callable[[Any], Values | None]
+    evaluations: Callable[[Any], int]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A checker: the package that it needs, and whether it sees every element."""
+
+    who: str
+    prepare: Callable[[Work], Prepared]
+    needs: str | None = None
+    per_element: bool = True
+    works: tuple[str, ...] = ("W1", "W2", "W3", "W4")
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return self.needs is None or find_spec(self.needs) is not None
+
+
+def _split(work: Work, flat: Array) -> dict[str, Array]:
+    """Columns of a flat gradient or Jacobian, array by array; a Jacobian is a table of outputs by entries."""
+    ends = np.cumsum([array.size for array in work.arrays.values()])
+    parts = dict(zip(work.arrays, np.split(np.asarray(flat), ends[:-1], axis=-1), strict=True))
+    return parts if work.view == "jacobian" else {n: part.reshape(work.arrays[n].shape) for n, part in parts.items()}
+
+
+def _naive(work: Work) -> Prepared:
+    """The loop of course code: perturb one entry in place, evaluate twice, contract the difference with dy."""
+    forward = Counted(work.forward)
+    arrays = {name: array.copy() for name, array in work.arrays.items()}
+
+    def run() -> Values:
+        gradients = {}
+        for name, array in arrays.items():
+            jacobian = work.view == "jacobian"
+            gradient = np.zeros((work.dy.size, array.size) if jacobian else array.shape)
+            for index in np.ndindex(array.shape):
+                old = array[index]
+                array[index] = old + STEP
+                right = forward(*arrays.values())
+                array[index] = old - STEP
+                left = forward(*arrays.values())
+                array[index] = old
+                if jacobian:
+                    gradient[:, index[0]] = (right - left) / (2 * STEP)
+                else:
+                    gradient[index] = np.sum((right - left) * work.dy) / (2 * STEP)
+            gradients[name] = gradient
+        return gradients
+
+    return Prepared(run, lambda values: values, lambda _: forward.calls)
+
+
+def _flat(work: Work) -> tuple[Counted, Array]:
+    """The work as a function of one vector, and that vector; what it returns is a number, or in the Jacobian view y."""
+    ends = np.cumsum([array.size for array in work.arrays.values()])[:-1]
+    shapes = [array.shape for array in work.arrays.values()]
+
+    def function(vector: Array) -> Any:
+        parts = [part.reshape(shape) for part, shape in zip(np.split(vector, ends), shapes, strict=True)]
+        return work.forward(*parts) if work.view == "jacobian" else work.objective(*parts)
+
+    return Counted(function), np.concatenate([array.ravel() for array in work.arrays.values()])
+
+
+def _scipy(work: Work) -> Prepared:
+    from scipy.optimize._numdiff import approx_derivative  # where scipy keeps it; its solvers call it
+
+    function, x = _flat(work)
+    return Prepared(
+        lambda: approx_derivative(function, x, method="3-point"),
+        lambda found: _split(work, found),
+        lambda _: function.calls,
+    )
+
+
+def _numdifftools(work: Work) -> Prepared:
+    import numdifftools
+
+    function, x = _flat(work)
+    kind = numdifftools.Jacobian if work.view == "jacobian" else numdifftools.Gradient
+    return Prepared(lambda: kind(function)(x), lambda found: _split(work, found), lambda _: function.calls)
+
+
+def _jacobi(work: Work) -> Prepared:
+    from jacobi import jacobi
+
+    function, x = _flat(work)
+    return Prepared(lambda: jacobi(function, x)[0], lambda found: _split(work, found), lambda _: function.calls)
+
+
+def _openmdao(work: Work) -> Prepared:
+    import openmdao.api as om
+
+    forward, jacobian = Counted(work.forward), work.view == "jacobian"
+    keys = {name: name.replace(".", "_") for name in work.arrays}
+
+    class Component(om.ExplicitComponent):  # type: ignore[misc, name-defined]
+        def setup(self) -> None:
+            for name, array in work.arrays.items():
+                self.add_input(keys[name], array)
+            self.add_output("y", np.zeros(work.dy.shape) if jacobian else 0.0)
+            self.declare_partials("y", "*")
+
+        def compute(self, inputs: Any, outputs: Any) -> None:
+            y = forward(*(inputs[key] for key in keys.values()))
+            outputs["y"] = y if jacobian else np.vdot(y, work.dy)
+
+        def compute_partials(self, inputs: Any, partials: Any) -> None:
+            for name, value in work.gradient().items():
+                partials["y", keys[name]] = value if jacobian else value.reshape(1, -1)
+
+    problem = om.Problem(reports=False)
+    problem.model.add_subsystem("component", Component())
+    with contextlib.redirect_stdout(io.StringIO()):
+        problem.setup()
+        problem.run_model()
+    forward.calls = 0
+
+    def look(found: Any) -> Values:
+        table = np.concatenate([found["component"]["y", key]["J_fd"] for key in keys.values()], axis=1)
+        return _split(work, table if jacobian else table[0])
+
+    return Prepared(
+        lambda: problem.check_partials(out_stream=None, form="central"), look, lambda _: forward.calls
+    )
+
+
+def _torch(work: Work, *, scalar: bool, fast: bool) -> Prepared:
+    import torch
+
+    torch.set_num_threads(1)
+    function, arguments = in_torch(work)
+    dy = torch.tensor(work.dy)
+    counted = Counted((lambda *arrays: (function(*arrays) * dy).sum()) if scalar else function)
+    return Prepared(
+        lambda: torch.autograd.gradcheck(counted, arguments, fast_mode=fast), lambda _: None, lambda _: counted.calls
+    )
+
+
+def _jax(work: Work) -> Prepared:
+    import jax
+    from jax.test_util import check_grads
+
+    function, arguments = in_jax(work), tuple(work.arrays.values())
+    counted = Counted(jax.jit(lambda *arrays: (function(*arrays) * work.dy).sum()))
+    return Prepared(
+        lambda: check_grads(counted, arguments, order=1, modes=("rev",)), lambda _: None, lambda _: counted.calls
+    )
+
+
+def _autograd(work: Work) -> Prepared:
+    import autograd.numpy as anp
+    from autograd.test_util import check_grads
+
+    function, arguments = in_autograd(work), tuple(work.arrays.values())
+    counted = Counted(lambda *arrays: anp.sum(function(*arrays) * work.dy))
+    check = check_grads(counted, tuple(range(len(arguments))), modes=["rev"], order=1)
+    return Prepared(lambda: check(*arguments), lambda _: None, lambda _: counted.calls)
+
+
+PEERS = (
+    Peer("gradcheck", ours.prepare(Prepared)),
+    Peer("naive numpy loop", _naive),
+    Peer("scipy approx_derivative", _scipy, "scipy"),
+)
