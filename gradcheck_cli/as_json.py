@@ -22,10 +22,14 @@ def of_run(run: RunResult) -> dict[str, Any]:
         "verdict": run.verdict,
         "exit_code": int(run.exit_code),
         "seconds": run.seconds,
-        **({"shard": {"index": run.shard[0], "count": run.shard[1]}} if run.shard else {}),
+        **({"shard": _shard(run, *run.shard)} if run.shard else {}),
         "summary": vars(run.summary),
     }
     return {**_strict(plain), "checks": [of_check(check) for check in run.checks]}
+
+
+def _shard(run: RunResult, index: int, count: int) -> dict[str, Any]:
+    return {"index": index, "count": count, "positions": run.positions}
 
 
 def of_check(check: CheckResult) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.spec import Tolerance
 
 FLOOR = 256.0  # times u T is the working precision: smaller differences are rounding
+NOTHING = 64.0  # times u S is what cancellation in a VJP may leave of a zero
 COARSEST = 1e-3, 2e-2  # how coarse a pass may be before it is called inconclusive: usual, single precision or noise
 
 
@@ -37,8 +38,8 @@ class Numbers:
     """What an element is decided by; floats, or arrays of one shape.
 
     `analytic` and its rounding; `numeric` and its uncertainty; `slope` T and `natural` S, the sizes against which zero
-    is measured; `floor` F; `rho`, the coarsest relative resolution that still is a pass; `digits`, the relative
-    agreement (half the digits) that is no accident.
+    is measured; `floor` F; `rho`, the coarsest relative resolution that still is a pass; `unit`, the round-off of the
+    VJP: an agreement to its root, half the digits, is no accident.
     """
 
     analytic: Any
@@ -49,7 +50,7 @@ class Numbers:
     natural: Any
     floor: Any
     rho: Any
-    digits: float
+    unit: float
 
     @property
     def error(self) -> Any:
@@ -70,11 +71,12 @@ def decide(numbers: Numbers) -> Array:
     error = numbers.error
     size = np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
     reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
-    digits = numbers.digits * size
+    digits = np.sqrt(numbers.unit) * size
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits)
-        small = np.abs(numbers.analytic) <= numbers.floor + numbers.rounding
+        cancelled = NOTHING * numbers.unit * numbers.natural
+        small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
         zero = (error <= bound) & small & (bound <= reach)
         rounding = (error <= bound + numbers.floor) & (bound + numbers.floor <= reach)
         mismatch = error > 2 * (bound + numbers.floor)

@@ -167,10 +167,11 @@ class SummaryKeys(_Keys):
 
 
 class ShardKeys(_Keys):
-    """Which part of a run this is: the `index`-th, from 1, of `count`."""
+    """Which part of a run this is: the `index`-th, from 1, of `count`, and the place of each check in the whole run."""
 
     index: Annotated[int, Field(ge=1)]
     count: Annotated[int, Field(ge=1)]
+    positions: tuple[Count, ...]
 
 
 class RunKeys(_Keys):
@@ -194,15 +195,17 @@ class RunKeys(_Keys):
             self.seconds,
             interrupted=self.exit_code == int(results.ExitCode.INTERRUPTED),
             shard=(self.shard.index, self.shard.count) if self.shard else None,
+            positions=self.shard.positions if self.shard else (),
             versions=Versions(self.gradcheck, self.numpy, self.python),
         )
         said = self.summary.fields() | {"verdict": self.verdict, "exit_code": self.exit_code}
         found = vars(run.summary) | {"verdict": run.verdict, "exit_code": int(run.exit_code)}
-        wrong = [
-            f"{key}: {said[key]}; must be {found[key]}, as the checks say" for key in said if said[key] != found[key]
-        ]
+        if self.shard:
+            said["number of positions"], found["number of positions"] = len(run.positions), len(run.checks)
+        wrong = [key for key in said if said[key] != found[key]]
         if wrong:
-            raise ResultError("\n".join(wrong))
+            lines = [f"{key}: {said[key]}; must be {found[key]}, as the checks say" for key in wrong]
+            raise ResultError("\n".join(lines))
         return run
 
 

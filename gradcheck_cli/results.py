@@ -255,13 +255,15 @@ class Versions:
 class RunResult:
     """Many checks. Its verdict is pass when every check met its expectation, else the worst unmet verdict.
 
-    `shard` is (2, 5) for the second of five parts of a run; `versions` is None for this process's own.
+    `shard` is (2, 5) for the second of five parts of a run, `positions` then says at which places of the whole run its
+    checks stand; `versions` is None for this process's own.
     """
 
     checks: tuple[CheckResult, ...]
     seconds: float = 0.0
     interrupted: bool = False
     shard: tuple[int, int] | None = None
+    positions: tuple[int, ...] = ()
     versions: Versions | None = None
 
     @property

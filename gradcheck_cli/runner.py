@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import gradcheck_cli
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule, beyond_rounding
 from gradcheck_cli.diagnosis.rules import Evidence, explain
@@ -28,6 +25,7 @@ from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
+from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
@@ -65,11 +63,15 @@ def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
     start, ledger, printed = time.perf_counter(), Ledger(), io.StringIO()
     judged: list[Judged] = []
     error: ErrorInfo | None = None
-    with contextlib.redirect_stdout(printed), np.errstate(over="ignore", invalid="ignore"):
+    notes: tuple[str, ...] = ()
+    with redirect_stdout(printed), redirect_stderr(printed), np.errstate(over="ignore", invalid="ignore"):
         try:
             setting = Setting(spec, build(spec), ledger)
+            notes = notes_of_layer(setting.layer)
             judged = [judge_point(setting, point) for point in range(spec.points)]
-        except Exception as exception:  # noqa: BLE001 - whatever user code raises is this check's error, not a crash
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exception:  # noqa: BLE001 - whatever user code raises, sys.exit too, is this check's error
             error = error_info(exception)
     arrays = array_results(judged, spec.view, rows or Rows())
     findings = tuple(dict.fromkeys(finding for one in judged for finding in one.findings))
@@ -94,7 +96,7 @@ def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
         seconds=time.perf_counter() - start,
         reproduce=spec.reproduce,
         error=error,
-        notes=tuple(dict.fromkeys(note for one in judged for note in one.notes)),
+        notes=tuple(dict.fromkeys([*notes, *(note for one in judged for note in one.notes)])),
         resolution=resolution_of(judged, spec.view),
         findings=findings,
         arrays=arrays,
@@ -123,16 +125,10 @@ def build(spec: CheckSpec) -> Any:
     return spec.layer.build(arrays, spec.constants, spec.seed)
 
 
-def error_info(exception: BaseException) -> ErrorInfo:
-    """What was raised, and the last line outside this package that raised it."""
-    root = Path(gradcheck_cli.__file__).parent
-    frames = [frame for frame in traceback.extract_tb(exception.__traceback__) if not _inside(frame.filename, root)]
-    line = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else None
-    return ErrorInfo(type(exception).__name__, str(exception), line)
-
-
-def _inside(filename: str, root: Path) -> bool:
-    return Path(filename).is_relative_to(root) or "site-packages" in filename or filename.startswith("<")
+def notes_of_layer(layer: Any) -> tuple[str, ...]:
+    """What a layer itself has to say to the reader, if it keeps it as texts in `notes`."""
+    notes = getattr(layer, "notes", ())
+    return tuple(note for note in notes if isinstance(note, str)) if isinstance(notes, (tuple, list)) else ()
 
 
 def judge_point(setting: Setting, number: int) -> Judged:

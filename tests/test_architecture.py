@@ -17,7 +17,7 @@ RANKS = {
     **dict.fromkeys(["layers", "adapters", "differences", "reports"], 1),
     **dict.fromkeys(["spec", "draws"], 2),
     **dict.fromkeys(["numeric", "plumbing", "compare", "tiers"], 3),
-    **dict.fromkeys(["diagnosis", "config", "assemble"], 4),
+    **dict.fromkeys(["diagnosis", "config", "assemble", "raised"], 4),
     **dict.fromkeys(["runner"], 5),
     **dict.fromkeys(["api", "batch"], 6),
     **dict.fromkeys(["cli", "pytest_plugin", "__main__"], 7),

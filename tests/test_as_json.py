@@ -46,7 +46,7 @@ def test_parts_come_back_as_their_own_types() -> None:
         constructed.run(),
         constructed.run(constructed.warm_up()),
         constructed.run(constructed.caught(), interrupted=True),
-        constructed.run(constructed.warm_up(), shard=(2, 5)),
+        constructed.run(constructed.warm_up(), shard=(2, 5), positions=(3,)),
         RunResult(()),
         constructed.run(constructed.warm_up(), versions=Versions("0.0.9", "1.0.0", "3.9.1")),
     ],
@@ -55,7 +55,8 @@ def test_run_comes_back_as_it_was(run: RunResult) -> None:
     plain = run.to_dict()
     back = run_from_dict(plain)
     assert back.to_dict() == plain
-    assert (back.exit_code, back.interrupted, back.shard) == (run.exit_code, run.interrupted, run.shard)
+    assert (back.exit_code, back.interrupted) == (run.exit_code, run.interrupted)
+    assert (back.shard, back.positions) == (run.shard, run.positions)
     assert run_from_text(Json().render(run)).to_dict() == plain
 
 
@@ -147,7 +148,14 @@ def test_what_is_no_check_is_refused(change: Callable[[Any], None], message: str
             "verdict: pass; must be error, as the checks say",
         ),
         (set_to("x", "checks", 1, "seed"), "checks[1].seed: 'x'; must be a valid integer"),
-        (set_to({"index": 0, "count": 1}, "shard"), "shard.index: 0; must be greater than or equal to 1"),
+        (
+            set_to({"index": 1, "count": 1, "positions": [0]}, "shard"),
+            "number of positions: 1; must be 6, as the checks say",
+        ),
+        (
+            set_to({"index": 0, "count": 1, "positions": []}, "shard"),
+            "shard.index: 0; must be greater than or equal to 1",
+        ),
     ],
 )
 def test_what_is_no_run_is_refused(change: Callable[[Any], None], message: str) -> None:
@@ -173,7 +181,7 @@ def test_text_that_is_no_result_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("model", "plain"),
     [
-        (from_json.RunKeys, constructed.run(shard=(1, 2)).to_dict()),
+        (from_json.RunKeys, constructed.run(shard=(1, 2), positions=tuple(range(6))).to_dict()),
         (from_json.CheckKeys, CHECKS[0].to_dict()),
         (from_json.ArrayKeys, CHECKS[0].to_dict()["arrays"][0]),
         (from_json.ElementKeys, CHECKS[2].to_dict()["arrays"][0]["worst"][0]),

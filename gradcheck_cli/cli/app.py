@@ -11,7 +11,14 @@ from gradcheck_cli import __version__
 from gradcheck_cli.cli.output import closed_pipe_noticed
 from gradcheck_cli.registry import did_you_mean
 
-COMMANDS = ("run", "check", "layers", "validate")  # each a module of this package with a command of the same name
+COMMANDS = (
+    "run",
+    "check",
+    "layers",
+    "validate",
+    "merge",
+    "schema",
+)  # each a module of this package with a command of the same name
 
 HELP = """Tell whether a hand-written gradient is right, which elements are wrong, and why.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.cli.output import PIPED_WIDTH, Destination, Look, Refusal, show
+from gradcheck_cli.cli.output import PIPED_WIDTH, Destination, Look, Refusal, show, stdout_kept_for_results
 from gradcheck_cli.results import CheckResult, ExitCode
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def execute(spec: RunSpec, destinations: Sequence[Destination], look: Look, verb
         if check.printed and not check.met:
             print(f"{check.id} printed:\n{check.printed.rstrip()}", file=sys.stderr)
 
-    result = runner.run(spec, tell)
+    with stdout_kept_for_results():
+        result = runner.run(spec, tell)
     if not taken:
         show(table.closing(result))
     for one in destinations:

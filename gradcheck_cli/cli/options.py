@@ -76,6 +76,16 @@ verbosity_options = _together(
     click.option("-q", "--quiet", "quiet", count=True, help="Only what is not as expected, one line each."),
 )
 
+report_option: Callable[[Any], Any] = click.option(
+    "--report",
+    "destinations",
+    type=report,
+    multiple=True,
+    metavar="FORMAT[=PATH]",
+    help=f"Write a report ({', '.join(report_names())}); without PATH to standard output, in place of the table."
+    " Repeatable.",
+)
+
 result_options = _together(
     click.option("--all", "everything", is_flag=True, help="Show and report every element."),
     click.option(
@@ -84,15 +94,7 @@ result_options = _together(
         metavar="N",
         help="Show and report the N worst elements; default is all of up to 24, else the worst 10.",
     ),
-    click.option(
-        "--report",
-        "destinations",
-        type=report,
-        multiple=True,
-        metavar="FORMAT[=PATH]",
-        help=f"Write a report ({', '.join(report_names())}); without PATH to standard output, in place of the table."
-        " Repeatable.",
-    ),
+    report_option,
 )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -63,6 +64,31 @@ def show(text: str) -> None:
         raise
     except OSError as problem:
         raise OutputError("to standard output", problem) from problem
+
+
+@contextmanager
+def stdout_kept_for_results() -> Iterator[None]:
+    """Let what is written past sys.stdout, by C code or child processes of somebody's layer, go to standard error."""
+    results = sys.stdout
+    try:
+        number, errors = results.fileno(), sys.stderr.fileno()
+        aside = os.dup(number)
+    except (AttributeError, OSError, ValueError):  # closed, or no file of the system: there is nothing to protect
+        yield
+        return
+    os.dup2(errors, number)
+    buffering = 1 if results.line_buffering else -1
+    kept = sys.stdout = open(aside, "w", buffering, results.encoding, results.errors, closefd=False)  # noqa: SIM115
+    try:
+        yield
+    finally:
+        sys.stdout = results
+        with suppress(OSError):  # told already by who wrote
+            kept.close()
+        with suppress(Exception):  # C code may hold its output back; not on every system can it be told to write
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(aside, number)
+        os.close(aside)
 
 
 @dataclass(frozen=True)

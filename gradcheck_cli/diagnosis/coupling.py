@@ -181,8 +181,7 @@ def dy_scaled(suspect: Suspect) -> Finding | None:
         if any(size not in (1, wide) for size, wide in zip(values.shape[::-1], dy.shape[::-1], strict=False)):
             continue
         for times, missing in ((True, f"the factor {name} is missing"), (False, f"a factor {name} too many")):
-            with np.errstate(all="ignore"):
-                other = (dy * values if times else dy / values).astype(dy.dtype)
+            other = (dy * values if times else dy / values).astype(dy.dtype)
             found = _vjp(suspect, other)
             if found is not None and _would_be_right(suspect, found):
                 sentence = (

@@ -189,9 +189,8 @@ def _how(suspect: Suspect) -> str:
             return "it is dy there and must be 0"
         return "it must be 0 there"
     ratio, off = best_ratio(suspect)
-    with np.errstate(all="ignore"):
-        apart = np.abs(suspect.analytic - ratio * suspect.numeric)[wrong]
-        size = (np.abs(suspect.numeric) * (off + 1e-6 * abs(ratio)) + 2 * abs(ratio) * suspect.doubt)[wrong]
+    apart = np.abs(suspect.analytic - ratio * suspect.numeric)[wrong]
+    size = (np.abs(suspect.numeric) * (off + 1e-6 * abs(ratio)) + 2 * abs(ratio) * suspect.doubt)[wrong]
     if wrong.sum() > 1 and (apart <= size).all():
         return (
             "it has the wrong sign there" if abs(ratio + 1) < 1e-6 else f"it is {ratio_text(ratio)} times the right one"
@@ -215,8 +214,7 @@ def _one(suspect: Suspect, position: int) -> str:
 
 
 def _times(suspect: Suspect, position: int) -> str:
-    with np.errstate(all="ignore"):
-        ratio = suspect.analytic.flat[position] / suspect.numeric.flat[position]
+    ratio = suspect.analytic.flat[position] / suspect.numeric.flat[position]
     return f" ({ratio_text(ratio)} times)" if np.isfinite(ratio) and 1e-3 < abs(ratio) < 1e3 else ""
 
 

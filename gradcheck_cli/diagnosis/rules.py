@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+import numpy as np
+
 from gradcheck_cli.diagnosis import coupling, extremes, ordering, places, scaling, terms
 from gradcheck_cli.diagnosis.suspect import Evidence, Suspect
 from gradcheck_cli.results import Finding
@@ -70,7 +72,12 @@ def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
     done = {finding.array for finding in known if finding.severity == "error" and finding.rule in SETTLED}
     for sheet in evidence.sheets:
         suspect = Suspect(evidence, sheet)
-        if suspect.name in done or not suspect.wrong.any():
-            continue
-        rules = RULES if sheet.analytic.size <= LARGE else CHEAP
-        yield next(finding for rule in rules if (finding := rule(suspect)) is not None)
+        if suspect.name not in done and suspect.wrong.any():
+            yield _explanation(suspect)
+
+
+def _explanation(suspect: Suspect) -> Finding:
+    """What the first rule that fits says. The last one always does."""
+    rules = RULES if suspect.analytic.size <= LARGE else CHEAP
+    with np.errstate(all="ignore"):  # a guess may divide by zero or overflow: then it fits nothing
+        return next(finding for rule in rules if (finding := rule(suspect)) is not None)

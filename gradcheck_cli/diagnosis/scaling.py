@@ -63,22 +63,20 @@ def _meanings(suspect: Suspect, ratio: float) -> list[str]:
 
 def best_ratio(suspect: Suspect, where: Array | None = None) -> tuple[float, float]:
     """Analytic over numeric at the element where it is known best, and how far it may be off."""
-    with np.errstate(all="ignore"):
-        precision = np.abs(suspect.numeric) / suspect.doubt
-        precision = np.where(suspect.wrong if where is None else where, np.nan_to_num(precision, nan=0.0), 0.0)
-        best = int(np.argmax(precision))
-        if not precision.flat[best] > 0:
-            return np.nan, np.nan
-        ratio = suspect.analytic.flat[best] / suspect.numeric.flat[best]
-        return float(ratio), float(abs(ratio) * suspect.doubt.flat[best] / abs(suspect.numeric.flat[best]))
+    precision = np.abs(suspect.numeric) / suspect.doubt
+    precision = np.where(suspect.wrong if where is None else where, np.nan_to_num(precision, nan=0.0), 0.0)
+    best = int(np.argmax(precision))
+    if not precision.flat[best] > 0:
+        return np.nan, np.nan
+    ratio = suspect.analytic.flat[best] / suspect.numeric.flat[best]
+    return float(ratio), float(abs(ratio) * suspect.doubt.flat[best] / abs(suspect.numeric.flat[best]))
 
 
 def scaled_by_array(suspect: Suspect) -> Finding | None:
     """Every element is the right one times, or over, the value of another array at the same place."""
     for name, values in _factors(suspect):
         for power, meaning in ((1, f"a factor {name} too many"), (-1, f"the factor {name} is missing")):
-            with np.errstate(all="ignore"):
-                by = values**power
+            by = values**power
             if not suspect.explained_by(by * suspect.numeric, np.abs(by) * suspect.doubt):
                 continue
             rule = "scaled-by" if name != "dy" else "dy-twice" if power == 1 else "dy-missing"
@@ -100,13 +98,13 @@ def factor_along(suspect: Suspect) -> Finding | None:
     """Every row (or slice along some axes) is a number of its own times the right one."""
     a, n, doubt = (suspect.grid(table) for table in (suspect.analytic, suspect.numeric, suspect.doubt))
     for axes in axes_of(suspect.shape)[:-1]:
-        with np.errstate(all="ignore"):
-            precision = np.nan_to_num(np.abs(n) / doubt, nan=0.0)
-            best = precision == precision.max(axis=axes, keepdims=True)
-            ratio = np.max(np.where(best, a / n, -np.inf), axis=axes, keepdims=True)
-            off = np.abs(ratio) / precision.max(axis=axes, keepdims=True)
-            guess, allowed = ratio * n, np.abs(ratio) * doubt + off * np.abs(n)
-        if suspect.explained_by(suspect.flat(guess), suspect.flat(allowed), free=ratio.size):
+        precision = np.nan_to_num(np.abs(n) / doubt, nan=0.0)
+        best = precision == precision.max(axis=axes, keepdims=True)
+        ratio = np.max(np.where(best, a / n, -np.inf), axis=axes, keepdims=True)
+        off = np.abs(ratio) / precision.max(axis=axes, keepdims=True)
+        guess, allowed = ratio * n, np.abs(ratio) * doubt + off * np.abs(n)
+        spoilt = suspect.grid(suspect.wrong).any(axis=axes, keepdims=True) & (ratio != 0)
+        if spoilt.all() and suspect.explained_by(suspect.flat(guess), suspect.flat(allowed), free=ratio.size):
             shown = ", ".join(number(value) for value in ratio.ravel()[:3])
             more = ", ..." if ratio.size > 3 else ""
             what = (
@@ -134,9 +132,8 @@ def _statistic(suspect: Suspect, ratio: Array, axes: tuple[int, ...]) -> str | N
     }
     for name, values in known.items():
         for power, meaning in ((1, "a division by the {} is missing"), (-1, "divided by the {} once too often")):
-            with np.errstate(all="ignore"):
-                if np.allclose(ratio, values**power, rtol=ROUGHLY, atol=0):
-                    return f"it is that of the {name} of {suspect.name}: {meaning.format(name)}"
+            if np.allclose(ratio, values**power, rtol=ROUGHLY, atol=0):
+                return f"it is that of the {name} of {suspect.name}: {meaning.format(name)}"
     return None
 
 
@@ -174,11 +171,10 @@ def _slopes(suspect: Suspect) -> Iterator[tuple[str, Array]]:
         if values.shape != suspect.shape or values.dtype.kind != "f":
             continue
         v = values.reshape(-1, 1).astype(np.float64)
-        with np.errstate(all="ignore"):
-            yield name, v
-            yield f"1/{name}", 1 / v
-            yield f"{name}²", v**2
-            yield f"(1 - {name})", 1 - v
-            yield f"(1 - {name}²)", 1 - v**2
-            yield f"{name} (1 - {name})", v * (1 - v)
-            yield f"exp({name})", np.exp(v)
+        yield name, v
+        yield f"1/{name}", 1 / v
+        yield f"{name}²", v**2
+        yield f"(1 - {name})", 1 - v
+        yield f"(1 - {name}²)", 1 - v**2
+        yield f"{name} (1 - {name})", v * (1 - v)
+        yield f"exp({name})", np.exp(v)

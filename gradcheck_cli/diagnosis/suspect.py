@@ -16,6 +16,7 @@ RELATIVE = 1e-7  # beside the uncertainty, a guess may be off by this much of it
 SHARP = 0.02  # and at a wrong element by no more than this much of the error that it is to explain
 ACCIDENT = -4.5  # log10 of the chance, summed over the wrong elements, at which a guess counts as no accident
 LEAST = -6.0  # what one element alone can contribute to it
+NOTHING = 1e-6  # beside the analytic value, a numeric one that may be 0 is shown as 0
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ class Suspect:
     @cached_property
     def is_zero(self) -> Array:
         """Where the right value is 0, as far as can be seen."""
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.abs(self.numeric) <= 2 * self.doubt)
+        return np.asarray(np.abs(self.numeric) <= 2 * self.doubt)
 
     def grid(self, table: Array) -> Array:
         """A table as the array is shaped, the units last."""
@@ -135,14 +135,13 @@ class Suspect:
         doubt = self.doubt if doubt is None else doubt
         if not self._fits_at(self.sample, guess, doubt):
             return False
-        with np.errstate(all="ignore"):
-            usable = self.settled & np.isfinite(guess) & np.isfinite(doubt)
-            counted = usable & self.wrong
-            if 2 * counted.sum() < self.wrong.sum() or not self._fits_at(np.flatnonzero(usable), guess, doubt):
-                return False
-            error = np.abs(self.error[counted])
-            allowed = 2 * doubt[counted] + np.minimum(RELATIVE * np.abs(guess[counted]), SHARP * error)
-            chance = np.sort(np.clip(np.log10(allowed / error), LEAST, 0.0))
+        usable = self.settled & np.isfinite(guess) & np.isfinite(doubt)
+        counted = usable & self.wrong
+        if 2 * counted.sum() < self.wrong.sum() or not self._fits_at(np.flatnonzero(usable), guess, doubt):
+            return False
+        error = np.abs(self.error[counted])
+        allowed = 2 * doubt[counted] + np.minimum(RELATIVE * np.abs(guess[counted]), SHARP * error)
+        chance = np.sort(np.clip(np.log10(allowed / error), LEAST, 0.0))
         return bool(chance[free:].sum() <= ACCIDENT)
 
     @cached_property
@@ -156,10 +155,9 @@ class Suspect:
         guess, doubt = guess.reshape(-1)[positions], doubt.reshape(-1)[positions]
         analytic, wrong = self.analytic.reshape(-1)[positions], self.wrong.reshape(-1)[positions]
         error = np.abs(self.error.reshape(-1)[positions])
-        with np.errstate(all="ignore"):
-            slack = RELATIVE * np.abs(guess)
-            allowed = 2 * doubt + np.where(wrong, np.minimum(slack, SHARP * error), slack)
-            off = np.abs(analytic - guess) > allowed
+        slack = RELATIVE * np.abs(guess)
+        allowed = 2 * doubt + np.where(wrong, np.minimum(slack, SHARP * error), slack)
+        off = np.abs(analytic - guess) > allowed
         return not (off & np.isfinite(guess) & np.isfinite(doubt)).any()
 
     def label(self, position: int) -> str:
@@ -170,14 +168,15 @@ class Suspect:
     @cached_property
     def worst(self) -> int:
         """The flat position of the failing element whose error is largest beside its doubt."""
-        with np.errstate(all="ignore"):
-            excess = np.abs(self.error) / np.maximum(self.doubt, 1e-300)
+        excess = np.abs(self.error) / np.maximum(self.doubt, 1e-300)
         ranked = np.where(self.wrong, np.nan_to_num(excess, nan=0.0, posinf=1e300), -1.0)
         return int(np.argmax(ranked))
 
     def at(self, position: int) -> str:
         """One element with both values."""
-        analytic, numeric = apart(self.analytic.flat[position], self.numeric.flat[position])
+        analytic, numeric = self.analytic.flat[position], self.numeric.flat[position]
+        nothing = self.is_zero.flat[position] and abs(numeric) <= NOTHING * abs(analytic)
+        analytic, numeric = apart(analytic, 0.0 if nothing else numeric)
         return f"{self.label(position)}: {analytic} instead of {numeric}"
 
     def finding(self, rule: str, sentence: str) -> Finding:

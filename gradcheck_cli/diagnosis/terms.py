@@ -26,10 +26,9 @@ def known_term(suspect: Suspect) -> Finding | None:
     own = suspect.spread(suspect.value)
     if own is None or suspect.evidence.view != "vjp":
         return None
-    with np.errstate(all="ignore"):
-        found = np.where(suspect.wrong, suspect.error / own, np.nan)
-        weight = np.abs(np.where(suspect.wrong, own, 0.0))
-        times = float(np.nan_to_num(found.flat[int(np.argmax(weight))]))
+    found = np.where(suspect.wrong, suspect.error / own, np.nan)
+    weight = np.abs(np.where(suspect.wrong, own, 0.0))
+    times = float(np.nan_to_num(found.flat[int(np.argmax(weight))]))
     if suspect.wrong.sum() < 3 or not suspect.explained_by(suspect.numeric + times * own, 2 * suspect.doubt, free=1):
         return None
     return suspect.finding(
@@ -67,7 +66,8 @@ def term_along(suspect: Suspect) -> Finding | None:
             if fitted is None:
                 continue
             guess, doubt, free = fitted
-            if suspect.explained_by(guess, doubt, free):
+            everywhere = suspect.grid(suspect.wrong).any(axis=axes).all()
+            if everywhere and suspect.explained_by(guess, doubt, free):
                 return suspect.finding("missing-term", _sentence(suspect, basis, axes))
     return None
 
@@ -108,11 +108,10 @@ def _fit(suspect: Suspect, basis: Basis, axes: tuple[int, ...]) -> tuple[Array, 
     ordered = suspect.grid(np.arange(suspect.analytic.size).reshape(-1, units))
     back = np.argsort(slices(ordered).ravel())
     table = suspect.analytic.shape
-    touched = int((np.abs(numbers[..., 0]) > 0).any(axis=1).sum())
     return (
         guess.ravel()[back].reshape(table),
         np.broadcast_to(2 * widest, guess.shape).ravel()[back].reshape(table),
-        touched * len(basis.parts),
+        numbers.size,
     )
 
 
@@ -129,9 +128,8 @@ def _sentence(suspect: Suspect, basis: Basis, axes: tuple[int, ...]) -> str:
             f"term with {basis.text} and a sum or mean along {where} that is missing or wrong"
         )
     constant = f"differs from the right one by a term that is constant along {where} ({at})"
-    with np.errstate(invalid="ignore"):
-        total = np.abs(suspect.grid(suspect.numeric).sum(axis=axes))
-        slack = 2 * suspect.grid(suspect.doubt).sum(axis=axes)
+    total = np.abs(suspect.grid(suspect.numeric).sum(axis=axes))
+    slack = 2 * suspect.grid(suspect.doubt).sum(axis=axes)
     if total.size and (total <= slack).all():
         return f"{constant}, and the right one sums to 0 along {where}: its mean along {where} is not subtracted"
     return f"{constant}: look for a sum or mean along {where} that is missing or wrong"
@@ -145,8 +143,7 @@ def weighted_sum(suspect: Suspect) -> Finding | None:
             continue
         for axes in axes_of(suspect.shape):
             term = (y * (dy * y).sum(axis=axes, keepdims=True)).reshape(-1, 1)
-            with np.errstate(all="ignore"):
-                scale = float(suspect.error.flat[suspect.worst] / term.flat[suspect.worst])
+            scale = float(suspect.error.flat[suspect.worst] / term.flat[suspect.worst])
             if not suspect.explained_by(suspect.numeric + scale * term, 2 * suspect.doubt, free=1):
                 continue
             whole = any(

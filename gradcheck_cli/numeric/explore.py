@@ -77,7 +77,8 @@ class Explorer:
         if found.inflation > 1 and self.deeper < 3:
             self.deeper += 1
             return self._go(self.low - 1)
-        if not self.ladder.probed and K * found.roundoff >= 0.2 * found.uncertainty:
+        noisy = K * found.roundoff >= 0.2 * found.uncertainty or not self.ladder.reached.any()
+        if noisy and not self.ladder.probed:
             self.ladder.probe()
             return True
         return self._refine(found, error)

@@ -133,8 +133,9 @@ class Ladder:
 
     @property
     def magnitude(self) -> float:
-        """Σ |g y| over the outputs that depend."""
-        return float(np.abs(self.line.weights * self.line.centre)[self.reached].sum())
+        """Σ |g y| over the outputs that depend; over all where even the far probe moved none."""
+        seen = self.reached if self.reached.any() or not self.probed else np.ones_like(self.reached)
+        return float(np.abs(self.line.weights * self.line.centre)[seen].sum())
 
     @property
     def hidden(self) -> float:

@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
-NOTHING = 64.0  # times u S: an analytic value that cancellation in the VJP may leave of a zero
 FEW = 4  # of them when zeros are cross-examined, which costs as much again
 
 
 def second_opinions(scene: Scene) -> None:
-    """Complex step, long double, zero beside the natural slope, in this order; an explicit tolerance takes none."""
+    """Complex step and long double, in this order; an explicit tolerance takes none."""
     if not scene.point.rule.automatic:
         return
     scene.objective.ledger.phase = "tier3"
     _cross_examine(scene)
-    for opinion in (_complex_step, _long_double, _zeros):
+    for opinion in (_complex_step, _long_double):
         scene.objective.ledger.phase = "tier3"
         if scene.sheet.open():
             opinion(scene)
@@ -56,7 +56,9 @@ def _cross_examine(scene: Scene) -> None:
             value, uncertainty = float(opinion.value[k, unit]), float(opinion.uncertainty[k, unit])
             numbers = scene.number(at, value, uncertainty, max(float(sheet.slope[at]), abs(value)))
             error, bound = float(numbers.error), 2 * (uncertainty + numbers.rounding + numbers.floor)
-            if error > max(bound, 1e-9 * abs(value), NOTHING * scene.point.rounding.unit * float(sheet.natural[at])):
+            if error > max(
+                bound, 1e-9 * abs(value), compare.NOTHING * scene.point.rounding.unit * float(sheet.natural[at])
+            ):
                 least = max(float(sheet.uncertainty[at]), 1.5 * error)
                 sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
 
@@ -91,16 +93,6 @@ def _long_double(scene: Scene) -> None:
         if other.sheet.outcome[at] == PASS:
             columns = {c: getattr(other.sheet, c)[at] for c in ("numeric", "uncertainty", "resolution", "step")}
             scene.sheet.put(at, PASS, tier=3, **columns)
-
-
-def _zeros(scene: Scene) -> None:
-    """An analytic value of rounding size beside outputs of natural slope S, with a difference that agrees."""
-    sheet, unit = scene.sheet, scene.point.rounding.unit
-    for at in sheet.open():
-        natural, error = float(sheet.natural[at]), abs(sheet.analytic[at] - sheet.numeric[at])
-        small = abs(sheet.analytic[at]) <= NOTHING * unit * natural
-        if small and error <= sheet.uncertainty[at] <= scene.rho[at[1]] * natural:
-            sheet.put(at, PASS)
 
 
 def tied_kinks(scene: Scene) -> None:

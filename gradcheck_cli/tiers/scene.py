@@ -166,7 +166,7 @@ class Scene:
             natural=natural,
             floor=compare.floor(slope, noise.unit, vjp_unit),
             rho=self.rho,
-            digits=float(np.sqrt(vjp_unit)),
+            unit=vjp_unit,
         )
 
     def number(
@@ -189,7 +189,7 @@ class Scene:
             natural=float(self.natural[at]) if natural is None else natural,
             floor=float(compare.floor(slope, noise.unit, vjp_unit)) + hidden,
             rho=float(self.rho[at[1]]),
-            digits=float(np.sqrt(vjp_unit)),
+            unit=vjp_unit,
         )
 
     def decide(self, numbers: Numbers) -> Decision:

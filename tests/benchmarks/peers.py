@@ -8,19 +8,23 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from tests.benchmarks import ours
+from gradcheck_cli.results import Rows
+from gradcheck_cli.runner import run_check
+from gradcheck_cli.spec import CheckSpec, Given
 from tests.benchmarks.frameworks import in_autograd, in_jax, in_torch
 from tests.benchmarks.works import Work
 
 Values = Mapping[str, Array]
 STEP = 1e-5  # what course code takes
+OURS = "gradcheck"
 
 
 @dataclass
@@ -66,6 +70,28 @@ def _split(work: Work, flat: Array) -> dict[str, Array]:
     ends = np.cumsum([array.size for array in work.arrays.values()])
     parts = dict(zip(work.arrays, np.split(np.asarray(flat), ends[:-1], axis=-1), strict=True))
     return parts if work.view == "jacobian" else {n: part.reshape(work.arrays[n].shape) for n, part in parts.items()}
+
+
+def check_spec(work: Work) -> CheckSpec:
+    """The work as a check of ours: every array given, with the cotangent."""
+    given = {name: Given(values=array) for name, array in (work.arrays | work.constants).items()}
+    cotangent = (work.dy,) if work.view == "vjp" else None
+    return CheckSpec(work.name, work.name, work.layer, work.name, given, cotangent, view=work.view)
+
+
+def _gradcheck(work: Work) -> Prepared:
+    spec = check_spec(work)
+
+    def look(_: Any) -> Values:
+        """Keep every element, which a usual check does not."""
+        values = {}
+        for array in run_check(spec, Rows(None)).arrays:
+            values[array.name] = np.full((work.dy.size, array.shape[0]) if work.view == "jacobian" else array.shape, np.nan)
+            for element in array.worst:
+                values[array.name][(element.output or ()) + element.index] = element.numeric
+        return values
+
+    return Prepared(lambda: run_check(spec), look, lambda result: result.evaluations)
 
 
 def _naive(work: Work) -> Prepared:
@@ -170,7 +196,7 @@ def _openmdao(work: Work) -> Prepared:
     )
 
 
-def _torch(work: Work, *, scalar: bool, fast: bool) -> Prepared:
+def _torch(work: Work, *, scalar: bool = False, fast: bool = False) -> Prepared:
     import torch
 
     torch.set_num_threads(1)
@@ -187,24 +213,32 @@ def _jax(work: Work) -> Prepared:
     from jax.test_util import check_grads
 
     function, arguments = in_jax(work), tuple(work.arrays.values())
-    counted = Counted(jax.jit(lambda *arrays: (function(*arrays) * work.dy).sum()))
+    counted = Counted(jax.jit(function))
     return Prepared(
         lambda: check_grads(counted, arguments, order=1, modes=("rev",)), lambda _: None, lambda _: counted.calls
     )
 
 
 def _autograd(work: Work) -> Prepared:
-    import autograd.numpy as anp
     from autograd.test_util import check_grads
 
-    function, arguments = in_autograd(work), tuple(work.arrays.values())
-    counted = Counted(lambda *arrays: anp.sum(function(*arrays) * work.dy))
+    arguments = tuple(work.arrays.values())
+    counted = Counted(in_autograd(work))
     check = check_grads(counted, tuple(range(len(arguments))), modes=["rev"], order=1)
     return Prepared(lambda: check(*arguments), lambda _: None, lambda _: counted.calls)
 
 
 PEERS = (
-    Peer("gradcheck", ours.prepare(Prepared)),
+    Peer(OURS, _gradcheck),
     Peer("naive numpy loop", _naive),
     Peer("scipy approx_derivative", _scipy, "scipy"),
+    Peer("torch gradcheck, scalar objective", partial(_torch, scalar=True), "torch", works=("W1", "W3", "W4")),
+    Peer("torch gradcheck on the layer", _torch, "torch", works=("W1", "W2", "W4")),
+    Peer("OpenMDAO check_partials", _openmdao, "openmdao"),
+    Peer("numdifftools", _numdifftools, "numdifftools"),
+    Peer("jacobi", _jacobi, "jacobi"),
+    Peer("torch gradcheck, fast mode", partial(_torch, fast=True), "torch", per_element=False),
+    Peer("jax check_grads", _jax, "jax", per_element=False),
+    Peer("autograd check_grads", _autograd, "autograd", per_element=False),
 )
+BY_NAME: Mapping[str, Peer] = {peer.who: peer for peer in PEERS}

@@ -77,7 +77,7 @@ def softmax(n: int = 256) -> Work:
         p = forward(x)
         return {"x": BETA * (np.diag(p) - np.outer(p, p))}
 
-    return Work("W2", {"x": x}, np.ones(n), forward, gradient, LAYERS["softmax"](beta=BETA), "jacobian")
+    return Work("W2", {"x": x}, _normal(rng, n), forward, gradient, LAYERS["softmax"](beta=BETA), "jacobian")
 
 
 def network(batch: int = 32, n_in: int = 64, n_hidden: int = 64, n_classes: int = 10) -> Work:

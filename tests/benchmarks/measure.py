@@ -1,0 +1,190 @@
+"""Measures checkers in processes of their own, which take turns, so that a busy machine slows all of them alike.
+
+A worker, `python -m tests.benchmarks.measure WHO WORK`, prepares its check, makes it once to count and to warm up, and
+then answers a line on standard input with a line of JSON: "go" with the seconds of some calls, "end" with the rest.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.peers import BY_NAME, OURS, Peer
+from tests.benchmarks.works import QUICK, WORKS, Work
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+TURN = 0.1  # seconds for which quick calls are repeated in one turn
+ENOUGH = 12.0  # seconds after which a slow check has had its turns, if they were three
+LIMIT = 600.0  # seconds after which a worker ends itself
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is told of one checker on one work. `ratio` is its time over ours; `note` says what numbers can't."""
+
+    who: str
+    work: str
+    seconds: float | None = None
+    evaluations: int | None = None
+    max_abs_error: float | None = None
+    per_element: bool | None = None
+    peak_rss_mb: float | None = None
+    ratio: float | None = None
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON holds it."""
+        return asdict(self)
+
+
+class Worker:
+    """A process that makes one check when told to."""
+
+    def __init__(self, who: str, work: str, quick: bool = False) -> None:
+        self.who, self.work, self.seconds, self.spent = who, work, list[float](), 0.0
+        environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT), "OPENMDAO_REPORTS": "0"}
+        words = [sys.executable, "-m", "tests.benchmarks.measure", who, work, "quick" if quick else "full"]
+        self.folder = tempfile.TemporaryDirectory()  # some peers leave files where they run
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=environment,
+            cwd=self.folder.name,
+        )
+
+    def ask(self, word: str) -> Any:
+        """Say a word and return the answer; None when the process is gone."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(f"{word}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
+
+    def turn(self) -> bool:
+        """One turn; whether it came back."""
+        if self.spent > ENOUGH and len(self.seconds) >= 3:
+            return True
+        seconds = self.ask("go")
+        if seconds is None:
+            return False
+        self.seconds.append(median(seconds))
+        self.spent += sum(seconds)
+        return True
+
+    def row(self, per_element: bool) -> Row:
+        """End the process and tell what it measured."""
+        end = self.ask("end")
+        self.process.wait()
+        if end is None:
+            self.errors.seek(0)
+            last = (self.errors.read().strip().splitlines() or ["no word"])[-1]
+            row = Row(self.who, self.work, per_element=per_element, note=f"ended early: {last}")
+        else:
+            row = Row(self.who, self.work, median(self.seconds), per_element=per_element, **end)
+        self.close()
+        return row
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.errors):
+            if stream is not None:
+                stream.close()
+        self.folder.cleanup()
+
+
+def side_by_side(work: str, peers: Sequence[Peer], repeats: int, quick: bool = False) -> list[Row]:
+    """All checkers on one work, turn and turn about."""
+    rows = [Row(p.who, work, per_element=p.per_element, note="not installed") for p in peers if not p.installed]
+    there = [peer for peer in peers if peer.installed and work in peer.works]
+    workers: list[Worker] = []
+    try:
+        workers += [Worker(peer.who, work, quick) for peer in there]
+        for worker in workers:
+            worker.ask("ready")
+        alive = {worker.who for worker in workers}
+        for _ in range(repeats):
+            alive &= {worker.who for worker in workers if worker.who in alive and worker.turn()}
+        measured = [worker.row(peer.per_element) for worker, peer in zip(workers, there, strict=True)]
+    finally:
+        for worker in workers:
+            worker.close()
+    return with_ratios([*measured, *rows])
+
+
+def with_ratios(rows: Sequence[Row]) -> list[Row]:
+    """Each time over ours on the same work."""
+    our = {row.work: row.seconds for row in rows if row.who == OURS and row.seconds}
+    return [
+        Row(**row.to_dict() | {"ratio": row.seconds / our[row.work]}) if row.seconds and row.work in our else row
+        for row in rows
+    ]
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def one_turn(run: Any) -> list[float]:
+    """The seconds of one slow call, or of several quick ones but the first, which finds cold caches."""
+    seconds: list[float] = []
+    while not seconds or (sum(seconds) < TURN and len(seconds) < 50):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:] or seconds
+
+
+def largest_error(work: Work, values: Any) -> float | None:
+    """The largest error of numeric values against the truth; None where the checker keeps them to itself."""
+    if values is None:
+        return None
+    return max(float(np.max(np.abs(values[name] - true))) for name, true in work.gradient().items())
+
+
+def serve(who: str, name: str, size: str) -> None:
+    """The worker."""
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a peer prints is no answer
+    work = (QUICK if size == "quick" else WORKS)[name]()
+    prepared = BY_NAME[who].prepare(work)
+    first = prepared.run()
+    evaluations = prepared.evaluations(first)
+    for word in sys.stdin:
+        answer: Any = "ready"
+        if word == "go\n":
+            answer = one_turn(prepared.run)
+        elif word == "end\n":
+            answer = {"evaluations": evaluations, "peak_rss_mb": peak_rss_mb()}
+            answer["max_abs_error"] = largest_error(work, prepared.look(first))
+        print(json.dumps(answer), file=answers, flush=True)
+        if word == "end\n":
+            return
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])
