@@ -85,6 +85,12 @@ def decide(numbers: Numbers) -> Array:
     return np.asarray(np.select(conditions, codes, Decision.OPEN), dtype=np.int8)
 
 
+def is_weak(numbers: Numbers) -> Any:
+    """Whether a zero is granted against the size of the outputs, not of its slopes: a tiny slope might be hidden."""
+    bound = numbers.uncertainty + numbers.rounding + numbers.floor
+    return ~(bound <= np.maximum(2 * numbers.floor, numbers.rho * numbers.slope))
+
+
 def decide_tolerance(numbers: Numbers, tolerance: Tolerance) -> Array:
     """Decide by an explicit tolerance t = atol + rtol max(|a|, |n|): the error and its bound are below it, or above."""
     bound = numbers.uncertainty + numbers.rounding

@@ -239,3 +239,9 @@ def _told(error: Any) -> str:
 
 def _path(steps: tuple[int | str, ...]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of the JSON report."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunKeys.model_json_schema()}
+    return schema | {"title": "gradcheck result, schema_version 1"}

@@ -60,7 +60,7 @@ HOSTILE = [
     ("victim:system", f"'system' {NOT_DEFINED}"),
     ("victim:P", f"'P' {NOT_DEFINED}"),
     ("victim:popen", f"'popen' {NOT_DEFINED}"),
-    ("victim:inner", f"'inner' {NOT_DEFINED}"),
+    ("victim:inner", f"'inner' {NOT_DEFINED}; did you mean 'mine'?"),
     ("victim:method", f"'method' {NOT_DEFINED}"),
     ("victim:__import__", f"'__import__' {NOT_DEFINED}"),
     ("victim:__builtins__", f"'__builtins__' {NOT_DEFINED}"),
@@ -117,7 +117,7 @@ def test_a_module_that_is_not_python_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken_source.py").write_text("def f(:\n")
     assert (
         refusal("broken_source:f", ["broken_source"], [tmp_path])
-        == "module 'broken_source' cannot be read: invalid syntax (<unknown>, line 1)"
+        == "module 'broken_source' cannot be read: invalid syntax in line 1"
     )
 
 

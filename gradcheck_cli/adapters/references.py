@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import keyword
 import os
+import pkgutil
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+from gradcheck_cli.registry import did_you_mean
+
+SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 FORM = "module:name, such as layers:affine_forward"
 
 
@@ -33,12 +38,22 @@ def malformed(reference: str) -> str | None:
     return None
 
 
+def misnamed(module: str) -> str | None:
+    """Say why a module can't be allowed under this name, if so, and which name is meant."""
+    if all(_is_identifier(part) for part in module.split(".")) and not module.endswith(".py"):
+        return None
+    meant = module.partition(":")[0].removesuffix(".py").strip("./\\").replace("/", ".").replace("\\", ".")
+    known = all(map(_is_identifier, meant.split(".")))
+    hint = f"; did you mean {meant!r}?" if known else "; must be one such as layers or package.layers"
+    return f"{module!r} is not the name of a module{hint}"
+
+
 def refusal(reference: str, allow: Collection[str], paths: Sequence[str | os.PathLike[str]] = (".",)) -> str | None:
     """Say why this code may not be used, or return None. Nothing is imported.
 
     `allow` names the allowed modules and packages, `paths` the folders that `allow_imports` adds. The name must be
-    defined in the module itself, by a `def`, a `class` or an assignment: what it imports is not on offer. Where no
-    source file is found (an extension module), `resolve` decides.
+    defined in the module itself, by a `def`, a `class` or an assignment: what it imports is not on offer. A module that
+    is not written in Python has no source to read; for it `resolve` decides.
     """
     complaint = malformed(reference)
     if complaint:
@@ -49,26 +64,55 @@ def refusal(reference: str, allow: Collection[str], paths: Sequence[str | os.Pat
             f"module {module!r} is not allowed; add --allow {module}, "
             f'or allow = ["{module}"] under [tool.gradcheck] in pyproject.toml'
         )
-    source = locate(module, [*sys.path, *map(str, paths)])
-    if source is None:
+    folders = [*sys.path, *map(str, paths)]
+    source = locate(module, folders)
+    if source is None and not _importable(module):
+        where = ", ".join("the working directory" if str(path) == "." else repr(str(path)) for path in paths)
+        return f"no module {module!r} in {where} or among what is installed{did_you_mean(module, _modules(paths))}"
+    if source is None or source.suffix != ".py":
         return None
     try:
         tree = ast.parse(source.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
-        return f"module {module!r} cannot be read: {error}"
-    if name not in set(_defined(tree.body)):
-        return f"{name!r} is not defined in {source.name}; module {module!r} must define it itself, not import it"
-    return None
+        return f"module {module!r} cannot be read: {_why(error)}"
+    defined = list(_defined(tree.body))
+    if name in defined:
+        return None
+    return (
+        f"{name!r} is not defined in {source.name}; module {module!r} must define it itself, not import it"
+        f"{did_you_mean(name, defined)}"
+    )
 
 
 def locate(module: str, folders: Iterable[str]) -> Path | None:
-    """Find the source file of a module in the first folder that has it, without importing its packages."""
+    """Find the file of a module in the first folder that has it, without importing its packages."""
     for folder in folders:
         place = Path(folder or ".", *module.split("."))
-        for candidate in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+        for candidate in (place / "__init__.py", *(place.with_name(place.name + suffix) for suffix in SUFFIXES)):
             if candidate.is_file():
                 return candidate
     return None
+
+
+def _importable(module: str) -> bool:
+    """Whether Python finds a module that is in no folder of its path: a built-in one, an editable installation."""
+    top, _, rest = module.partition(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # __main__ was imported from nowhere
+        return False
+    return spec is not None and (not rest or locate(rest, spec.submodule_search_locations or ()) is not None)
+
+
+def _modules(folders: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The modules right in these folders."""
+    return [info.name for info in pkgutil.iter_modules(map(str, folders))]
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} in line {error.lineno}"
+    return str(error)
 
 
 def allow_imports(paths: Iterable[str | os.PathLike[str]] = (".",)) -> None:

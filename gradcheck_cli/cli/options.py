@@ -44,6 +44,16 @@ def report(text: str) -> Destination:
     return Destination(form, path)
 
 
+def module(text: str) -> str:
+    """Read the name of a module that configs may name code in."""
+    from gradcheck_cli.adapters.references import misnamed
+
+    wrong = misnamed(text)
+    if wrong:
+        raise click.BadParameter(wrong)
+    return text
+
+
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         for option in reversed(options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import sys
@@ -86,6 +85,8 @@ def stdout_kept_for_results() -> Iterator[None]:
         with suppress(OSError):  # told already by who wrote
             kept.close()
         with suppress(Exception):  # C code may hold its output back; not on every system can it be told to write
+            import ctypes
+
             ctypes.CDLL(None).fflush(None)
         os.dup2(aside, number)
         os.close(aside)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from gradcheck_cli.adapters.references import misnamed
 from gradcheck_cli.cli.output import Refusal
 from gradcheck_cli.registry import did_you_mean
 
@@ -57,4 +58,5 @@ def _problem(key: str, value: object) -> str | None:
         return f"{FILE}: tool.gradcheck: unknown key {key!r}{hint}"
     if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
         return f"{FILE}: tool.gradcheck.{key}: {value!r}; must be a list of strings"
-    return None
+    wrong = [told for module in value if (told := misnamed(module))] if key == "allow" else []
+    return f"{FILE}: tool.gradcheck.allow: {wrong[0]}" if wrong else None

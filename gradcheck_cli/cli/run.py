@@ -12,6 +12,7 @@ from gradcheck_cli.cli import project, selection
 from gradcheck_cli.cli.execution import config_errors_told, execute
 from gradcheck_cli.cli.options import (
     look_options,
+    module,
     only_one_on_stdout,
     result_options,
     rows,
@@ -33,7 +34,9 @@ DEFAULT_PATHS = ("configs",)
 @click.option("-x", "first", is_flag=True, help="Stop after the first check that is not as expected.")
 @click.option("--maxfail", type=click.IntRange(min=1), metavar="N", help="Stop after N such checks.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Draw from this seed, whatever the configs say.")
-@click.option("--allow", multiple=True, metavar="MODULE", help="Let configs name code in this module. Repeatable.")
+@click.option(
+    "--allow", multiple=True, type=module, metavar="MODULE", help="Let configs name code in this module. Repeatable."
+)
 @result_options
 @verbosity_options
 @look_options

@@ -136,7 +136,7 @@ def _link(node: Node, problems: Problems) -> Subject | None:
 
 def _construct(cls: type, node: Node, what: str, problems: Problems) -> Any:
     """Return cls(**options), or None when something is wrong with them."""
-    model = fit(_model(cls), node, problems, what=what)
+    model = fit(model_of(cls), node, problems, what=what)
     if model is None:
         return None
     given = {name: getattr(model, f"f{k}") for k, name in enumerate(_fields(cls)) if f"f{k}" in model.model_fields_set}
@@ -164,7 +164,7 @@ def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 @cache
-def _model(cls: type) -> type[BaseModel]:
+def model_of(cls: type) -> type[BaseModel]:
     """The fields of a dataclass as keys; a trailing underscore, as in `class_`, is none of the key's.
 
     The model's own fields have names that can't hide an attribute of pydantic's.

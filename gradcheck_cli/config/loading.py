@@ -102,10 +102,10 @@ def _files(path: str, problems: Problems) -> Iterator[str]:
 
 
 def _below(folder: str) -> Iterator[Path]:
-    """The configs below a folder, those in hidden folders aside."""
+    """The configs below a folder, hidden files and folders aside: CI services and git hooks keep their YAML there."""
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(here, name) for name in files if name.endswith(_SUFFIXES))
+        yield from (Path(here, name) for name in files if name.endswith(_SUFFIXES) and not name.startswith("."))
 
 
 def _select(path: str, name: str, found: Iterable[_Named], problems: Problems) -> list[_Named]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, one_sided, sloped
+from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 
@@ -29,13 +29,14 @@ class Central:
         return balanced(scales, order=2)
 
     def combine(self, samples: Samples) -> Estimate:
-        right, left = samples.made[0], -samples.made[1]
+        width = samples.made[0] - samples.made[1]
         difference = samples.weights * (samples.values[0] - samples.values[1])
-        value = samples.gather(difference / (right + left)[:, None])
-        slopes_right, slopes_left = one_sided(samples, 0), one_sided(samples, 1)
-        mismatch = samples.gather(np.abs(slopes_right - slopes_left))
-        slope = (sloped(samples, slopes_right) + sloped(samples, slopes_left)) / 2
-        roundoff = np.sqrt(2) * samples.noise / (right + left)[:, None]
+        value = samples.gather(difference) / width
+        slope = samples.gather(np.abs(difference)) / width
+        second = samples.weights * (samples.values[0] + samples.values[1] - 2 * samples.centre)
+        mismatch = 2 * samples.gather(np.abs(second)) / width
+        roundoff = np.sqrt(2) * samples.noise / width
         curvature = 8 * mismatch * np.divide(mismatch, slope, out=np.zeros_like(slope), where=slope > 0)
         uncertainty = K * roundoff + 8 * samples.relative * slope + curvature
-        return Estimate(value, uncertainty, (right + left) / 2, roundoff, mismatch, slope)
+        step = np.broadcast_to(width / 2, value.shape)
+        return Estimate(value, uncertainty, step, roundoff, mismatch, slope)

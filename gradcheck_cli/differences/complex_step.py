@@ -27,10 +27,9 @@ class ComplexStep:
 
     def combine(self, samples: Samples) -> Estimate:
         step = np.abs(samples.made[0])
-        slopes = samples.weights * np.imag(samples.values[0]) / step[:, None]
-        value, slope = samples.gather(slopes), samples.gather(np.abs(slopes))
+        change = samples.weights * np.imag(samples.values[0])
+        value, slope = samples.gather(change) / samples.made[0], samples.gather(np.abs(change)) / step
         roundoff = 8 * samples.relative * slope
-        underflow = samples.gather(np.abs(samples.weights)[None, :] * np.finfo(np.float64).tiny / step[:, None])
-        return Estimate(
-            value, 8 * roundoff + 4 * samples.unit * slope + underflow, step, roundoff, np.zeros_like(slope), slope
-        )
+        smallest = np.broadcast_to(np.abs(samples.weights) * np.finfo(np.float64).tiny, change.shape)
+        uncertainty = 8 * roundoff + 4 * samples.unit * slope + samples.gather(smallest) / step
+        return Estimate(value, uncertainty, np.broadcast_to(step, value.shape), roundoff, np.zeros_like(slope), slope)

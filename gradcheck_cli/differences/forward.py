@@ -7,20 +7,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, one_sided, sloped
+from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, moved
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 
 
 def sided(samples: Samples) -> Estimate:
     """A one-sided difference at h; its truncation is twice the change to h/2, which is the first-order term itself."""
-    near, far = one_sided(samples, 1), one_sided(samples, 0)
-    value, slope = samples.gather(far), sloped(samples, far)
+    far, near = moved(samples, 0), moved(samples, 1)
     step = np.abs(samples.made[0])
-    roundoff = np.sqrt(2) * samples.noise / step[:, None]
-    truncation = 2 * np.abs(value - samples.gather(near))
+    value, slope = samples.gather(far) / samples.made[0], samples.gather(np.abs(far)) / step
+    roundoff = np.sqrt(2) * samples.noise / step
+    truncation = 2 * np.abs(value - samples.gather(near) / samples.made[1])
+    mismatch = samples.gather(np.abs(far - 2 * near)) / step
     uncertainty = truncation + K * roundoff + 8 * samples.relative * slope
-    return Estimate(value, uncertainty, step, roundoff, samples.gather(np.abs(far - near)), slope)
+    return Estimate(value, uncertainty, np.broadcast_to(step, value.shape), roundoff, mismatch, slope)
 
 
 @dataclass(frozen=True)

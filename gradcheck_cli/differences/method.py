@@ -27,11 +27,12 @@ class Scales:
 
 @dataclass(frozen=True)
 class Samples:
-    """Outputs at the points of a method for n elements.
+    """Outputs at the points of a method for n elements, or for n groups of elements that share an evaluation.
 
-    `made` (points, n) are the displacements really made, `values` (points, n, outputs) the outputs there, `centre`
-    (outputs,) those at the unmoved point, `weights` (outputs,) the cotangent. `gather` contracts (n, outputs) to
-    (n, units). `noise` and `relative` (units,) are the absolute and relative standard deviation of a contracted output.
+    `values` (points, n, outputs) are the outputs there, `centre` (outputs,) those at the unmoved point, `weights`
+    (outputs,) the cotangent. `gather` contracts (n, outputs) to (n, units), with one unit for each element of a group.
+    `made` (points, n, 1 or units) are the displacements really made. `noise` and `relative` (units,) are the absolute
+    and relative standard deviation of a contracted output.
     """
 
     made: Array
@@ -46,7 +47,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Numeric values and bounds on their errors, (n, units) each; steps (n,).
+    """Numeric values and bounds on their errors, steps, (n, units) each.
 
     `mismatch` is the sum over the outputs of |right slope - left slope|, `slope` of the mean size of both; `roundoff`
     the standard deviation of the value.
@@ -85,12 +86,6 @@ def balanced(scales: Scales, order: int) -> Array:
     return np.asarray(np.exp2(np.round(np.log2(0.5 * ratio * scales.length))))
 
 
-def one_sided(samples: Samples, point: int) -> Array:
-    """Weighted slopes of all outputs, (n, outputs), from the unmoved point to one of the others."""
-    change = samples.weights * (samples.values[point] - samples.centre)
-    return np.asarray(change / samples.made[point][:, None])
-
-
-def sloped(samples: Samples, slopes: Array) -> Array:
-    """The natural size of the derivative: |slopes| summed over the outputs of a unit."""
-    return samples.gather(np.abs(slopes))
+def moved(samples: Samples, point: int) -> Array:
+    """Weighted changes of all outputs, (n, outputs), from the unmoved point to one of the others."""
+    return np.asarray(samples.weights * (samples.values[point] - samples.centre))

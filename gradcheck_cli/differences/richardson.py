@@ -45,7 +45,7 @@ class Richardson:
         central = Central()
         far = central.combine(replace(samples, made=samples.made[:2], values=samples.values[:2]))
         near = central.combine(replace(samples, made=samples.made[2:], values=samples.values[2:]))
-        weight = 1 / ((far.step / near.step) ** 2 - 1)[:, None]
+        weight = 1 / ((far.step / near.step) ** 2 - 1)
         value = near.value + weight * (near.value - far.value)
         roundoff = np.hypot((1 + weight) * near.roundoff, weight * far.roundoff)
         truncation = np.abs(far.value - near.value)

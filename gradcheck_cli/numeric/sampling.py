@@ -49,7 +49,7 @@ def chunks(
         values, middle = evaluate(objective, name, part, places, centre)
         missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
         made = places - base
-        made = made.imag if np.iscomplexobj(made) else made
+        made = (made.imag if np.iscomplexobj(made) else made)[..., None]
         total, relative = noise.total, noise.relative
         samples = Samples(made, values, middle, objective.weights, objective.gather, total, relative, noise.unit)
         yield Chunk(part, samples, missing)

@@ -8,15 +8,14 @@ from gradcheck_cli.differences.method import Scales
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 
-
 SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
 
 
 def lengths(x: Array) -> Array:
     """The length scale of each entry of a flat array: its size, or the array's where it is small against that.
 
-    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal
-    sizes do not count.
+    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square;
+    denormal sizes do not count.
     """
     size = np.abs(x).astype(np.float64)
     nonzero = size[size > 0]

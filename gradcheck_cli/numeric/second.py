@@ -15,7 +15,7 @@ from gradcheck_cli.numeric.sampling import chunks
 
 @dataclass(frozen=True)
 class Opinion:
-    """Values by the complex step and their uncertainty, one row for each element asked for."""
+    """Values by the complex step, their uncertainty and step, one row for each entry asked for."""
 
     value: Array
     uncertainty: Array
@@ -38,7 +38,7 @@ def complex_step(
         parts.append(method.combine(chunk.samples))
     if not parts:
         nothing = np.zeros((0, objective.units))
-        return Opinion(nothing, nothing, np.zeros(0))
+        return Opinion(nothing, nothing, nothing)
     columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
     return Opinion(*(np.concatenate(column) for column in columns))
 

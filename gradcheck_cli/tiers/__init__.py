@@ -18,10 +18,24 @@ def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
 
 def judge_array(scene: Scene) -> Sheet:
     """Take one array through the tiers; a few pilots first, whose steps are a better start for the others."""
-    for rows in (scene.pilots(), scene.others()):
-        for row, unit in first.sweep(scene, rows):
-            climb.climb(scene, row, unit)
-        scene.learn()
+    _settle(scene, first.sweep(scene, scene.pilots()))
+    scene.learn()
+    _settle(scene, _sweep_others(scene))
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet
+
+
+def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
+    for row, unit in left:
+        climb.climb(scene, row, unit)
+
+
+def _sweep_others(scene: Scene) -> list[tuple[int, int]]:
+    """Move elements together where the outputs show that they may be, else one by one."""
+    maps = scene.structure()
+    left = first.sweep_together(scene, maps) if maps else None
+    if left is not None:
+        return left
+    scene.forget(scene.others())
+    return first.sweep(scene, scene.others())

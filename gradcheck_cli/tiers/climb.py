@@ -28,11 +28,6 @@ def climb(scene: Scene, row: int, unit: int) -> None:
     Climb(scene, row, unit).judge()
 
 
-def is_weak(decision: Decision, numbers: Numbers) -> bool:
-    """Whether a zero is granted only because a usual slope would have shown: a tiny one might be hidden."""
-    return decision is not Decision.PASS and numbers.uncertainty + numbers.rounding > numbers.floor
-
-
 def shown(found: LadderEstimate, uncertainty: float | None = None) -> dict[str, float]:
     """What the table shows of an estimate."""
     bound = found.uncertainty if uncertainty is None else uncertainty
@@ -100,7 +95,13 @@ class Climb:
         if decision is Decision.ROUNDING:
             bound = max(bound, float(numbers.resolution))
         resolution = bound + numbers.rounding + numbers.floor
-        self.sheet.put(self.at, PASS, resolution=resolution, weak=is_weak(decision, numbers), **shown(found, bound))
+        self.sheet.put(
+            self.at,
+            PASS,
+            resolution=resolution,
+            weak=decision is not Decision.PASS and bool(compare.is_weak(numbers)),
+            **shown(found, bound),
+        )
 
     def _passes_at_one_level(self, numbers: Numbers) -> bool:
         """Where the levels are not smooth, one whose one-sided band is narrow enough still certifies agreement."""

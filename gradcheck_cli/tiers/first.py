@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck_cli.compare import Decision, Numbers
+from gradcheck_cli.compare import Decision, Numbers, is_weak
+from gradcheck_cli.differences.method import Estimate
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.sampling import Chunk, chunks
-from gradcheck_cli.tiers.scene import PASS, PASSES, Scene
+from gradcheck_cli.numeric import shared
+from gradcheck_cli.numeric.sampling import chunks
+from gradcheck_cli.numeric.shared import Shared
+from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, PASSES, Scene
 
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
+
+
+def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, int]] | None:
+    """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix."""
+    scene.objective.ledger.phase = "tier1"
+    point, size = scene.point, scene.x.size
+    left, value, uncertainty = [], np.zeros(size), np.zeros(size)
+    args = (scene.objective, scene.name, maps, scene.steps, point.method, point.noise, point.centre)
+    for swept in shared.sweep(*args):
+        fresh = scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE
+        granted = grant(scene, swept)
+        value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
+        left += [(int(row), 0) for row in swept.rows[~granted[:, 0] & fresh]]
+    if shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
+        return left
+    return None
 
 
 def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
@@ -17,34 +37,35 @@ def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     scene.objective.ledger.phase = "tier1"
     point, left = scene.point, []
     for chunk in chunks(scene.objective, scene.name, rows, scene.steps[rows], point.method, point.noise, point.centre):
-        granted = _grant(scene, chunk)
+        samples = chunk.samples
+        changed = (samples.values != samples.centre).any(axis=0)
+        moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
+        granted = grant(scene, Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing))
         left += [(int(chunk.indices[i]), int(unit)) for i, unit in np.argwhere(~granted)]
     return left
 
 
-def _grant(scene: Scene, chunk: Chunk) -> Array:
-    point, rows = scene.point, chunk.indices
-    found = point.method.combine(chunk.samples)
-    changed = (chunk.samples.values != chunk.samples.centre).any(axis=0)
-    natural = scene.objective.gather(np.abs(chunk.samples.weights * chunk.samples.centre) * changed)
-    natural = natural / scene.length[rows][:, None]
+def grant(scene: Scene, swept: Shared) -> Array:
+    """Write down the elements that agree; returns which they are."""
+    point, rows, found = scene.point, swept.rows, swept.found
+    natural = swept.moved / scene.length[rows][:, None]
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
-    noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step[:, None]
+    noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step
     even = found.mismatch <= EVEN * found.slope + noise
     granted = np.isin(decision, PASSES) & even
     if point.rule.automatic:
-        granted |= _nothing_moves(scene, rows, changed, numbers)
-    granted &= ~chunk.missing[:, None] & np.isfinite(numbers.analytic)
+        granted |= _nothing_moves(scene, rows, found, numbers)
+    granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
     _write(scene, rows, granted, decision, numbers, found.step)
     scene.sheet.slope[rows] = np.nan_to_num(found.slope)
     scene.sheet.natural[rows] = np.nan_to_num(natural)
     return np.asarray(granted)
 
 
-def _nothing_moves(scene: Scene, rows: Array, changed: Array, numbers: Numbers) -> Array:
+def _nothing_moves(scene: Scene, rows: Array, found: Estimate, numbers: Numbers) -> Array:
     """An analytic zero where the outputs keep every bit, with a difference that would have shown a usual slope."""
-    same = ~changed if scene.alone else ~changed.any(axis=1, keepdims=True)
+    same = (found.slope == 0) & (found.mismatch == 0)
     usual = scene.typical if scene.typical > 0 else scene.natural[rows]
     return np.asarray(same & (numbers.analytic == 0) & (numbers.uncertainty <= numbers.rho * usual))
 
@@ -57,9 +78,9 @@ def _write(scene: Scene, rows: Array, granted: Array, decision: Array, numbers: 
         "numeric": numbers.numeric,
         "uncertainty": bound,
         "resolution": bound + numbers.rounding + numbers.floor,
-        "step": np.broadcast_to(step[:, None], granted.shape),
+        "step": step,
         "outcome": np.full(granted.shape, PASS),
-        "weak": (decision != Decision.PASS) & (numbers.uncertainty + numbers.rounding > numbers.floor),
+        "weak": (decision != Decision.PASS) & is_weak(numbers),
     }
     for column, values in columns.items():
         table = getattr(scene.sheet, column)

@@ -77,7 +77,7 @@ def _complex_step(scene: Scene) -> None:
         numbers = scene.number(at, value, uncertainty, float(sheet.slope[at]), float(sheet.natural[at]))
         if scene.decide(numbers) in PASSES:
             bound = max(uncertainty, float(numbers.error))
-            columns = {"numeric": value, "uncertainty": bound, "step": float(opinion.step[k])}
+            columns = {"numeric": value, "uncertainty": bound, "step": float(opinion.step[k, at[1]])}
             resolution = bound + numbers.rounding + numbers.floor
             sheet.put(at, PASS, resolution=resolution, tier=3, method="complex_step", **columns)
 

@@ -18,6 +18,7 @@ from gradcheck_cli.numeric.levels import Ladder, Line
 from gradcheck_cli.numeric.noise import AnalyticNoise, Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
+from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
 from gradcheck_cli.spec import Difference
 
@@ -25,6 +26,7 @@ CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
 PILOTS = 4
+WORTHWHILE = 64  # elements from which on it pays to look for structure
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,18 @@ class Scene:
     def others(self) -> Array:
         """All elements but the pilots."""
         return np.setdiff1d(np.arange(self.x.size), self.pilots())
+
+    def structure(self) -> tuple[AxisMap, ...]:
+        """The axes along which elements may share evaluations, where that saves half of them."""
+        if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
+            return ()
+        self.objective.ledger.phase = "structure"
+        maps = detect(self.objective, self.name, self.length, self.point.centre)
+        return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
+
+    def forget(self, rows: Array) -> None:
+        """Take back what was granted to some entries."""
+        self.sheet.outcome[rows], self.sheet.weak[rows] = INCONCLUSIVE, False
 
     def learn(self) -> None:
         """Where pilots passed only on a ladder, the steps that suited them are a better start for the others."""

@@ -1,0 +1,152 @@
+"""The checks of a run, made in this process or by a crew, and their results in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from gradcheck_cli import runner
+from gradcheck_cli.batch.chunk import Chunk, Ended, Running
+from gradcheck_cli.batch.lost import without_result
+from gradcheck_cli.batch.order import Order
+from gradcheck_cli.batch.plan import chunk, chunks
+from gradcheck_cli.results import CheckResult, RunResult
+from gradcheck_cli.spec import RunSpec
+
+TICK = 0.1  # seconds between two looks at the workers
+
+
+class Watch(Protocol):
+    """Who follows a run."""
+
+    def told(self, check: CheckResult) -> None:
+        """A result, in the order of the run."""
+
+    def ended(self, check: CheckResult) -> None:
+        """A result that was computed now, in the order in which checks end."""
+
+    def tick(self, running: Sequence[Running]) -> None:
+        """A moment of the run, and what is under way."""
+
+    def closing(self) -> None:
+        """No more checks are made: what follows is to be left in peace."""
+
+
+class Workforce(Protocol):
+    """Who makes chunks of checks."""
+
+    size: int
+    attempts: int
+
+    def takes(self, chunk: Chunk) -> bool:
+        """Whether the chunk can be sent now."""
+
+    def send(self, chunk: Chunk) -> Ended | None:
+        """Send it; it comes straight back if it cannot travel."""
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """The chunks that came back."""
+
+    @property
+    def running(self) -> list[Running]:
+        """What is under way."""
+
+    def close(self) -> None:
+        """Stop everything."""
+
+
+class _Enough(Exception):  # noqa: N818 - no error: the run has what it needs
+    """Nothing more is needed."""
+
+
+def run(
+    asked: RunSpec, watch: Watch, crew: Workforce | None = None, known: Mapping[str, CheckResult] | None = None
+) -> RunResult:
+    """Make every check whose result is not known, by the crew or in this process; an interruption keeps what is done.
+
+    Verdicts and their order do not depend on who makes them.
+    """
+    start, interrupted = time.perf_counter(), False
+    try:
+        order = Order(asked, known or {}, watch.told)
+        if crew is None:
+            interrupted = _here(asked, order, watch)
+        else:
+            _Dispatch(asked, order, watch, crew).run()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        watch.closing()
+        if crew is not None:
+            crew.close()
+    return RunResult(order.results, time.perf_counter() - start, interrupted)
+
+
+def _here(asked: RunSpec, order: Order, watch: Watch) -> bool:
+    """Make the checks one by one; say whether that was interrupted."""
+    numbers = iter(order.missing)
+
+    def keep(check: CheckResult) -> None:
+        watch.ended(check)
+        order.put(next(numbers), check)
+        watch.tick(())
+        if order.complete:
+            raise _Enough
+
+    todo = tuple(asked.checks[number] for number in order.missing)
+    if order.complete:
+        return False
+    try:
+        return runner.run(replace(asked, checks=todo, stop_at=None), keep).interrupted
+    except _Enough:
+        return False
+
+
+class _Dispatch:
+    """Sends chunks as there is room, and makes sense of what comes back."""
+
+    def __init__(self, asked: RunSpec, order: Order, watch: Watch, crew: Workforce) -> None:
+        self._asked, self._order, self._watch, self._crew = asked, order, watch, crew
+        self._queue = deque(chunks(asked, order.missing, crew.size))
+
+    def run(self) -> None:
+        while not self._order.complete:
+            ended = self._send() or self._crew.wait(TICK)
+            for one in ended:
+                self._take(one)
+            self._watch.tick(self._crew.running)
+
+    def _send(self) -> list[Ended]:
+        returned = []
+        while self._queue and self._crew.takes(self._queue[0]):
+            ended = self._crew.send(self._queue.popleft())
+            if ended is not None:
+                returned.append(ended)
+        return returned
+
+    def _take(self, ended: Ended) -> None:
+        done, numbers = len(ended.results), ended.chunk.numbers
+        for number, result in zip(numbers, ended.results, strict=False):
+            self._watch.ended(result)
+            self._order.put(number, result)
+        if ended.reason is not None:
+            self._lost(ended)
+        elif done < len(numbers):
+            self._queue.appendleft(chunk(self._asked, numbers[done:], ended.chunk.alone))
+
+    def _lost(self, ended: Ended) -> None:
+        """Try the checks of a lost chunk one by one; one that is lost by itself is an error."""
+        reason, one = ended.reason, ended.chunk
+        assert reason is not None
+        tried = one.alone and one.attempt >= self._crew.attempts
+        if len(one.numbers) == 1 and (reason.certain or tried):
+            result = without_result(one.specs[0], reason, ended.seconds)
+            self._watch.ended(result)
+            self._order.put(one.numbers[0], result)
+            return
+        attempt = one.attempt + 1 if one.alone else 1
+        again = [chunk(self._asked, [number], alone=True, attempt=attempt) for number in one.numbers]
+        self._queue.extendleft(reversed(again))
