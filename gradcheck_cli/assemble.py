@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.plumbing.bench import Bench
-from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict, relative
+from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
 
@@ -63,10 +63,7 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     size = points[0][1].outcome.size
     worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())
     finite = np.isfinite(errors)
-    ratio = [
-        relative(float(e), float(s))
-        for e, s in zip(errors[finite & (errors > 0)], sizes[finite & (errors > 0)], strict=True)
-    ]
+    scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
     count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
     return ArrayResult(
         name=name,
@@ -79,7 +76,7 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
         max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
-        max_rel_error=max(ratio, default=0.0) if finite.all() else float("nan"),
+        max_rel_error=float(scaled.max(initial=0.0)) if finite.all() else float("nan"),
         worst=worst,
     )
 

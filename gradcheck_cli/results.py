@@ -291,7 +291,7 @@ class RunResult:
         """The process's exit code: interrupted, nothing checked, unmet or met."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        if not self.checks:
+        if not self.checks and self.shard is None:  # a shard may be left without a check
             return ExitCode.NOTHING
         return ExitCode.MET if self.verdict is Verdict.PASS else ExitCode.UNMET
 

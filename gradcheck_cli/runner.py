@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.evidence import UNIT32, UNIT64
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.numeric.noise import Noise, measure, measure_analytic
-from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten
+from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.sampling import stacks_agree
 from gradcheck_cli.numeric.scales import lengths, natural_slope
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
@@ -58,24 +58,47 @@ def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) 
     return RunResult(tuple(done), time.perf_counter() - start, interrupted)
 
 
+@dataclass
+class Attempt:
+    """What came of a check: the points judged, or the error that ended it, and what user code printed."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    printed: io.StringIO = field(default_factory=io.StringIO)
+    judged: list[Judged] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    error: ErrorInfo | None = None
+
+    def make(self, spec: CheckSpec) -> None:
+        """Judge every point. What user code raises, `sys.exit` too, is this check's error."""
+        with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet:
+            try:
+                setting = Setting(spec, build(spec), self.ledger)
+                self.notes = notes_of_layer(setting.layer)
+                self.judged = [judge_point(setting, point) for point in range(spec.points)]
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exception:  # noqa: BLE001 - the run goes on
+                self.error = error_info(exception)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of all points, one for each rule and array."""
+        found = {(one.rule, one.array): one for judged in reversed(self.judged) for one in reversed(judged.findings)}
+        return tuple(reversed(found.values()))
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes of the layer and of all points."""
+        return tuple(dict.fromkeys([*self.notes, *(note for judged in self.judged for note in judged.notes)]))
+
+
 def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
     """Make one check. What user code raises becomes the check's error."""
-    start, ledger, printed = time.perf_counter(), Ledger(), io.StringIO()
-    judged: list[Judged] = []
-    error: ErrorInfo | None = None
-    notes: tuple[str, ...] = ()
-    with redirect_stdout(printed), redirect_stderr(printed), np.errstate(over="ignore", invalid="ignore"):
-        try:
-            setting = Setting(spec, build(spec), ledger)
-            notes = notes_of_layer(setting.layer)
-            judged = [judge_point(setting, point) for point in range(spec.points)]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as exception:  # noqa: BLE001 - whatever user code raises, sys.exit too, is this check's error
-            error = error_info(exception)
-    arrays = array_results(judged, spec.view, rows or Rows())
-    findings = tuple(dict.fromkeys(finding for one in judged for finding in one.findings))
-    verdict = Verdict.ERROR if error else verdict_of(arrays, findings)
+    start, attempt = time.perf_counter(), Attempt()
+    attempt.make(spec)
+    arrays, findings = array_results(attempt.judged, spec.view, rows or Rows()), attempt.findings
+    verdict = Verdict.ERROR if attempt.error else verdict_of(arrays, findings)
+    evaluations = attempt.ledger.evaluations
     return CheckResult(
         id=spec.id,
         name=spec.name,
@@ -90,17 +113,17 @@ def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
         dtype=spec.dtype,
         view=spec.view,
         points=spec.points,
-        evaluations=sum(ledger.evaluations.values()),
-        evaluations_by_tier=dict(ledger.evaluations),
-        vjp_calls=ledger.vjp_calls,
+        evaluations=sum(evaluations.values()),
+        evaluations_by_tier=dict(evaluations),
+        vjp_calls=attempt.ledger.vjp_calls,
         seconds=time.perf_counter() - start,
         reproduce=spec.reproduce,
-        error=error,
-        notes=tuple(dict.fromkeys([*notes, *(note for one in judged for note in one.notes)])),
-        resolution=resolution_of(judged, spec.view),
+        error=attempt.error,
+        notes=attempt.all_notes,
+        resolution=resolution_of(attempt.judged, spec.view),
         findings=findings,
         arrays=arrays,
-        printed=printed.getvalue(),
+        printed=attempt.printed.getvalue(),
     )
 
 

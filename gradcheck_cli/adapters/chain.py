@@ -72,6 +72,12 @@ class Chain:
         return {name: gradients[name] for name in arrays if name in gradients}
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the links have to say to the reader."""
+        notes = ((k, note) for k, link in enumerate(self.links) for note in getattr(link, "notes", ()))
+        return tuple(f"{self._link(k)}: {note}" for k, note in notes)
+
+    @property
     def forward_stacked(self) -> Callable[..., Outputs]:
         """Stacked evaluation, there when every link has it."""
         lacking = [label for link, label in zip(self.links, self.labels, strict=True) if not _stacks(link)]

@@ -76,7 +76,7 @@ def from_callable(
     label: str | None = None,
 ) -> JaxFunction:
     """Wrap a function of JAX arrays that is there already."""
-    label = label or str(getattr(function, "__name__", type(function).__name__))
+    label = label or label_of(function)
     if not callable(function):
         raise UserCodeError(f"{label} cannot be called; must be a function")
     given = {name: np.asarray(array) for name, array in arrays.items()}
@@ -84,6 +84,19 @@ def from_callable(
     specs = {name: spec_of(array) for name, array in given.items()}
     layer = JaxFunction(label, function, placement, constants or {}, specs)
     return replace(layer, stacks=works(layer.forward, layer._stacked, given))
+
+
+def check_names(function: Any, arrays: Collection[str]) -> None:
+    """Every array must be taken, and every required parameter filled. Nothing is run.
+
+    Raises `UserCodeError`.
+    """
+    place(label_of(function), parameters_of(function), arrays, {})
+
+
+def label_of(function: Any) -> str:
+    """What somebody's code is called."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 @dataclass(frozen=True, eq=False)

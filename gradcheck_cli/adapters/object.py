@@ -74,8 +74,16 @@ class ObjectLayer:
         )
 
     def build(self, arrays: Mapping[str, Array], constants: Mapping[str, Any], seed: int) -> Layer:
-        """Make the object, run it once, and find its parameters and gradients."""
-        made = self._make(seed)
+        """Make the object, and wrap it."""
+        with seeded(seed):
+            made = self._class()(**fresh(self.options))
+        return self.wrapped(made, arrays, constants, seed)
+
+    def wrapped(self, made: object, arrays: Mapping[str, Array], constants: Mapping[str, Any], seed: int) -> Layer:
+        """Run an object once, and find its parameters and gradients."""
+        for method in (self.forward, self.backward):
+            if not callable(getattr(made, method, None)):
+                raise UserCodeError(f"{self.class_} has no method {method!r}; name it with forward: or backward:")
         inputs, by_name = self._inputs(made, arrays, constants)
         run = _Methods(type(made).__name__, self.forward, self.backward, inputs, by_name, constants)
         given = {name: np.asarray(arrays[name]) for name in inputs}
@@ -94,14 +102,6 @@ class ObjectLayer:
         left = unchecked(state, parameters, varying)
         notes = (f"{run.owner}: no gradient was found for {listed(left)}; not checked",) if left else ()
         return BuiltObject(state, run, specs, parameters, notes)
-
-    def _make(self, seed: int) -> object:
-        with seeded(seed):
-            made = self._class()(**fresh(self.options))
-        for method in (self.forward, self.backward):
-            if not callable(getattr(made, method, None)):
-                raise UserCodeError(f"{self.class_} has no method {method!r}; name it with forward: or backward:")
-        return made
 
     def _class(self) -> Callable[..., Any]:
         thing = resolve(self.class_)
@@ -127,6 +127,11 @@ class ObjectLayer:
         if absent:
             raise code.error(f"input {listed(absent)} is not given; name it under arrays with its values or its shape")
         return names, self.input is None and set(names) <= set(code.names)
+
+
+def from_object(thing: object, arrays: Mapping[str, Array], seed: int = 0) -> Layer:
+    """Wrap an object that is there already, in the convention of `ObjectLayer`. It is copied and never run itself."""
+    return ObjectLayer(type(thing).__name__).wrapped(copied(thing), arrays, {}, seed)
 
 
 def _parameter_spec(parameter: Parameter) -> ArraySpec:

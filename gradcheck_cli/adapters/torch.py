@@ -98,7 +98,7 @@ def from_callable(
 ) -> Evaluation:
     """Wrap a torch callable that is there already, in the convention of `TorchLayer`."""
     torch = _require_torch()
-    label = label or str(getattr(thing, "__name__", type(thing).__name__))
+    label = label or label_of(thing)
     given = {name: np.asarray(array) for name, array in arrays.items()}
     place_ = _device(device)
     with seeded(seed, place_):
@@ -113,6 +113,21 @@ def from_callable(
     specs = _specs(call, given)
     layer = Evaluation(call, specs, seed).probed({**_values(specs, seed), **given})
     return layer if order == 1 else _second_order(call, layer, given, cotangents)
+
+
+def check_names(thing: Any, arrays: Collection[str]) -> None:
+    """Every array must be taken, and every required parameter filled. Nothing is run.
+
+    Raises `UserCodeError`.
+    """
+    module = thing if isinstance(thing, _require_torch().nn.Module) else None
+    own = {name for name, _ in module.named_parameters()} if module is not None else set()
+    place(label_of(thing), _signature(thing), [name for name in arrays if name not in own], {})
+
+
+def label_of(thing: Any) -> str:
+    """What somebody's code is called."""
+    return str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def _second_order(

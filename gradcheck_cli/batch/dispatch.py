@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol
 
 from gradcheck_cli import runner
@@ -25,8 +26,8 @@ class Watch(Protocol):
     def told(self, check: CheckResult) -> None:
         """A result, in the order of the run."""
 
-    def ended(self, check: CheckResult) -> None:
-        """A result that was computed now, in the order in which checks end."""
+    def ended(self, check: CheckResult) -> CheckResult:
+        """A result that was computed now, in the order in which checks end; returned as it is to be counted."""
 
     def tick(self, running: Sequence[Running]) -> None:
         """A moment of the run, and what is under way."""
@@ -79,26 +80,31 @@ def run(
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        watch.closing()
-        if crew is not None:
-            crew.close()
+        try:
+            watch.closing()
+        finally:
+            if crew is not None:
+                crew.close()
     return RunResult(order.results, time.perf_counter() - start, interrupted)
 
 
 def _here(asked: RunSpec, order: Order, watch: Watch) -> bool:
     """Make the checks one by one; say whether that was interrupted."""
-    numbers = iter(order.missing)
+    numbers = deque(order.missing)
+    todo = tuple(asked.checks[number] for number in numbers)
+
+    def look() -> None:
+        watch.tick([Running(number, time.monotonic()) for number in islice(numbers, 1)])
 
     def keep(check: CheckResult) -> None:
-        watch.ended(check)
-        order.put(next(numbers), check)
-        watch.tick(())
+        order.put(numbers.popleft(), watch.ended(check))
+        look()
         if order.complete:
             raise _Enough
 
-    todo = tuple(asked.checks[number] for number in order.missing)
     if order.complete:
         return False
+    look()
     try:
         return runner.run(replace(asked, checks=todo, stop_at=None), keep).interrupted
     except _Enough:
@@ -130,8 +136,7 @@ class _Dispatch:
     def _take(self, ended: Ended) -> None:
         done, numbers = len(ended.results), ended.chunk.numbers
         for number, result in zip(numbers, ended.results, strict=False):
-            self._watch.ended(result)
-            self._order.put(number, result)
+            self._order.put(number, self._watch.ended(result))
         if ended.reason is not None:
             self._lost(ended)
         elif done < len(numbers):
@@ -144,8 +149,7 @@ class _Dispatch:
         tried = one.alone and one.attempt >= self._crew.attempts
         if len(one.numbers) == 1 and (reason.certain or tried):
             result = without_result(one.specs[0], reason, ended.seconds)
-            self._watch.ended(result)
-            self._order.put(one.numbers[0], result)
+            self._order.put(one.numbers[0], self._watch.ended(result))
             return
         attempt = one.attempt + 1 if one.alone else 1
         again = [chunk(self._asked, [number], alone=True, attempt=attempt) for number in one.numbers]

@@ -12,10 +12,19 @@ from gradcheck_cli.results import ExitCode, Rows, RunResult
 
 
 def deliver(
-    run: RunResult, destinations: Sequence[Destination], gate: Gate, look: Look, verbosity: int, rows: Rows
+    run: RunResult,
+    destinations: Sequence[Destination],
+    gate: Gate,
+    look: Look,
+    verbosity: int,
+    rows: Rows,
+    written: Sequence[Destination] = (),
 ) -> ExitCode:
-    """Write every report, and the step summary beside a GitHub one; what the gate says goes where the table goes."""
-    for one in destinations:
+    """Write every report, and the step summary beside a GitHub one; what the gate says goes where the table goes.
+
+    `written` are those that were written while the checks were made.
+    """
+    for one in (one for one in destinations if one not in written):
         one.write(report(one, look, verbosity, rows).render(run))
     if any(one.format == "github" for one in destinations):
         from gradcheck_cli.cli.github import append_step_summary

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gradcheck_cli.cli.output import PIPED_WIDTH, Destination, Look, Refusal, show, stdout_kept_for_results
-from gradcheck_cli.results import CheckResult, ExitCode
+from gradcheck_cli.cli.gate import Gate
+from gradcheck_cli.cli.interruption import interruptible
+from gradcheck_cli.cli.output import Destination, Look, Refusal, show, stdout_kept_for_results
+from gradcheck_cli.cli.workers import Workers
+from gradcheck_cli.results import CheckResult, ExitCode, RunResult, Verdict
 
 if TYPE_CHECKING:
+    from gradcheck_cli.cli.follower import Follower
+    from gradcheck_cli.cli.journal import Journal
     from gradcheck_cli.spec import RunSpec
 
 
@@ -25,41 +32,40 @@ def config_errors_told() -> Iterator[None]:
         raise Refusal("\n".join(map(str, error.problems)), error.exit_code) from error
 
 
-def execute(spec: RunSpec, destinations: Sequence[Destination], look: Look, verbosity: int) -> ExitCode:
-    """Run the checks, show each as it ends, and write the reports."""
-    from gradcheck_cli import runner
+@dataclass(frozen=True)
+class Manner:
+    """How a run is made: by whom, what is accepted of it, and what is there of it already.
+
+    `shard` and `positions` are those of the result.
+    """
+
+    workers: Workers = field(default_factory=lambda: Workers(jobs=0))
+    gate: Gate = field(default_factory=Gate)
+    resume: Path | None = None
+    shard: tuple[int, int] | None = None
+    positions: tuple[int, ...] = ()
+
+
+def execute(
+    spec: RunSpec, destinations: Sequence[Destination], look: Look, verbosity: int, manner: Manner | None = None
+) -> ExitCode:
+    """Run the checks, show each as it ends, write the reports, and say what the exit code is."""
+    from gradcheck_cli.cli.delivery import deliver
     from gradcheck_cli.reports.table import Table
 
-    table = Table(look.width, look.colour, verbosity, spec.rows)
+    manner = manner or Manner()
+    destinations = _with_resumed(destinations, manner.resume)
     taken = any(one.path is None for one in destinations)  # standard output belongs to a report
-    count = len(spec.checks)
-
-    def tell(check: CheckResult) -> None:
+    table = Table(look.width, look.colour, verbosity, spec.rows)
+    with interruptible() as hold:
+        journals, known = _journals(spec, destinations, manner)
+        with stdout_kept_for_results():
+            result = _made(spec, manner, None if taken else table, look, verbosity, journals, known, hold)
         if not taken:
-            show(table.check(check, count))
-        if check.printed and not check.met:
-            print(f"{check.id} printed:\n{check.printed.rstrip()}", file=sys.stderr)
-
-    with stdout_kept_for_results():
-        result = runner.run(spec, tell)
-    if not taken:
-        show(table.closing(result))
-    for one in destinations:
-        one.write(_report(one, look, verbosity, spec).render(result))
-    if result.interrupted:
-        print(f"gradcheck: interrupted; {len(result.checks)} of {count} checks were done", file=sys.stderr)
-    elif len(result.checks) < count:
-        print(f"gradcheck: stopped early; {count - len(result.checks)} of {count} checks were not run", file=sys.stderr)
-    return result.exit_code
-
-
-def _report(destination: Destination, look: Look, verbosity: int, spec: RunSpec) -> Any:
-    """The report; the table looks plain in a file."""
-    from gradcheck_cli.registry import REPORTS
-    from gradcheck_cli.reports.table import Table
-
-    report = REPORTS[destination.format]
-    if report is not Table:
-        return report()
-    here = look if destination.path is None else Look(look.width_given or PIPED_WIDTH, "never")
-    return Table(here.width, here.colour, verbosity, spec.rows)
+            show(table.closing(result))
+        for journal in journals:
+            journal.finish(result)
+        written = [journal.destination for journal in journals]
+        code = deliver(result, destinations, manner.gate, look, verbosity, spec.rows, written)
+    _remember(result, len(spec.checks), manner)
+    return code

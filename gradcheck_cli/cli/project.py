@@ -15,11 +15,13 @@ FILE = "pyproject.toml"
 
 @dataclass(frozen=True)
 class Project:
-    """Defaults of `gradcheck run`; each key is a list of strings."""
+    """Defaults of `gradcheck run`; each key is a list of strings, but `jobs` is what -n takes."""
 
     paths: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     pythonpath: tuple[str, ...] = ()
+    jobs: int | str | None = None
+    reports: tuple[str, ...] = ()
 
 
 def read(folder: Path) -> Project:
@@ -34,7 +36,7 @@ def read(folder: Path) -> Project:
     problems = [told for key, value in table.items() if (told := _problem(key, value))]
     if problems:
         raise Refusal("\n".join(problems))
-    return Project(**{key: tuple(value) for key, value in table.items()})
+    return Project(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
 def _table(raw: bytes) -> dict[str, Any]:
@@ -56,6 +58,9 @@ def _problem(key: str, value: object) -> str | None:
     if key not in known:
         hint = did_you_mean(key, known) or f"; must be one of {', '.join(known)}"
         return f"{FILE}: tool.gradcheck: unknown key {key!r}{hint}"
+    if key == "jobs":
+        right = value == "auto" or (type(value) is int and value >= 0)
+        return None if right else f"{FILE}: tool.gradcheck.jobs: {value!r}; must be a number from 0 on, or 'auto'"
     if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
         return f"{FILE}: tool.gradcheck.{key}: {value!r}; must be a list of strings"
     wrong = [told for module in value if (told := misnamed(module))] if key == "allow" else []

@@ -19,7 +19,7 @@ def _vjp(suspect: Suspect, dy: Any, arrays: Mapping[str, Array] | None = None) -
     """The analytic column for another cotangent or at other arrays; None where the layer refuses."""
     copies = {name: np.array(array) for name, array in (arrays or suspect.evidence.arrays).items()}
     try:
-        with quiet():
+        with quiet:
             gradient = suspect.evidence.layer.vjp(dy, **copies).get(suspect.name)
     except Exception:  # noqa: BLE001 - user code may refuse what it was not written for; then there is no explanation
         return None
@@ -49,7 +49,7 @@ def _push(suspect: Suspect, direction: Array) -> Array | None:
         moved = {name: np.array(array) for name, array in suspect.evidence.arrays.items()}
         moved[suspect.name] = (value + sign * step * direction).astype(suspect.value.dtype)
         try:
-            with quiet():
+            with quiet:
                 sides.append(as_outputs(suspect.evidence.layer.forward(**moved))[0].astype(np.float64))
         except Exception:  # noqa: BLE001 - user code may refuse a point; then there is no explanation
             return None
@@ -222,7 +222,7 @@ def _depends(suspect: Suspect, number: int) -> bool:
     moved = {name: np.array(array) for name, array in suspect.evidence.arrays.items()}
     moved[suspect.name] = (value * (1 + 1e-3) + 1e-6).astype(suspect.value.dtype)
     try:
-        with quiet():
+        with quiet:
             output = as_outputs(suspect.evidence.layer.forward(**moved))[number]
     except Exception:  # noqa: BLE001 - user code may refuse a point; then there is no explanation
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +54,7 @@ class Objective:
     def at(self, arrays: Mapping[str, Array]) -> Array:
         """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
         self.ledger.evaluations[self.ledger.phase] += 1
-        with quiet():
+        with quiet:
             value = self.layer.forward(**{name: array.copy() for name, array in arrays.items()})
         self.several = isinstance(value, tuple)
         return flatten(as_outputs(value))
@@ -87,7 +89,7 @@ class Objective:
             parts.append(flat[start : start + size].reshape(shape).astype(dtype))
             start += size
         copies = {name: array.copy() for name, array in (arrays or self.arrays).items()}
-        with quiet():
+        with quiet:
             return dict(self.layer.vjp(tuple(parts) if self.several else parts[0], **copies))
 
     def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -110,23 +112,25 @@ class Objective:
         return np.asarray(largest * np.sqrt(self.gather((terms / largest) ** 2)))
 
 
-def quiet() -> Any:
-    """Warnings of user code at extreme points are not the checker's news."""
-    stack = warnings.catch_warnings(action="ignore")
-    return _Both(stack, np.errstate(all="ignore"))
+class Quiet:
+    """Warnings of user code at extreme points are not the checker's news. Entered again inside, it costs nothing."""
 
-
-class _Both:
-    def __init__(self, *managers: Any) -> None:
-        self.managers = managers
+    _state = threading.local()
 
     def __enter__(self) -> None:
-        for manager in self.managers:
-            manager.__enter__()
+        self._state.depth = getattr(self._state, "depth", 0) + 1
+        if self._state.depth == 1:
+            self._state.stack = contextlib.ExitStack()
+            self._state.stack.enter_context(warnings.catch_warnings(action="ignore"))
+            self._state.stack.enter_context(np.errstate(all="ignore"))
 
-    def __exit__(self, *info: Any) -> None:
-        for manager in reversed(self.managers):
-            manager.__exit__(*info)
+    def __exit__(self, *info: object) -> None:
+        self._state.depth -= 1
+        if self._state.depth == 0:
+            self._state.stack.close()
+
+
+quiet = Quiet()
 
 
 def flatten(outputs: Sequence[Array]) -> Array:

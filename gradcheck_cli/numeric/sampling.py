@@ -101,7 +101,7 @@ def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: in
     arrays = {other: array[None].copy() for other, array in objective.arrays.items()} | {name: stack}
     objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
-        with quiet():
+        with quiet:
             parts = as_outputs(objective.layer.forward_stacked(**arrays))  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
         objective.ledger.evaluations[objective.ledger.phase] -= evaluations

@@ -1,8 +1,8 @@
 """Which axes of an array move only their own part of the outputs: found by experiment, never declared.
 
-An axis is separable when a slice of the array moves the slice of the output with the same index and nothing else, bit for
-bit (the batch axis, the output features of a weight). It is local when a slice moves a few slices of an output axis (the
-receptive field of a convolution). Elements whose reach is disjoint may share an evaluation.
+An axis is separable when a slice of the array moves the slice of the output with the same index and nothing else, bit
+for bit (the batch axis, the output features of a weight). It is local when a slice moves a few slices of an output axis
+(the receptive field of a convolution). Elements whose reach is disjoint may share an evaluation.
 
 Source: Curtis, Powell, Reid, On the estimation of sparse Jacobian matrices, IMA J. Appl. Math. 13 (1974).
 """
@@ -72,13 +72,7 @@ class Detector:
         places = [self._follows(part, count, {b for o, b in taken if o == k}) for k, part in enumerate(seen)]
         if any(place is None and part.any() for place, part in zip(places, seen, strict=True)):
             return None
-        own = all(
-            place is None or (along(part, place) == middle).all()
-            if place is None or part.shape[place] == count
-            else False
-            for place, part in zip(places, seen, strict=True)
-        )
-        if own:
+        if all(b is None or np.array_equal(along(part, b), middle) for b, part in zip(places, seen, strict=True)):
             return self._separable(axis, places)
         return self._local(axis, places) if count <= SLICES else None
 
@@ -112,10 +106,10 @@ class Detector:
     @staticmethod
     def _late(changed: Array, chosen: Array) -> int | None:
         """The axis of an output that was asleep when the middle slice moved."""
-        fits = (
-            b for b in range(changed.ndim) if changed.shape[b] == chosen.size and not along(changed, b)[~chosen].any()
-        )
-        return next(fits, None)
+        for b in range(changed.ndim):
+            if changed.shape[b] == chosen.size and not along(changed, b)[~chosen].any():
+                return b
+        return None
 
     def _local(self, axis: int, places: list[int | None]) -> AxisMap | None:
         """Move the slices one by one, then random halves: nothing may move outside the reach found."""

@@ -36,7 +36,7 @@ class Bench:
         """Call forward on copies; note which of them it changed."""
         self.ledger.evaluations["plumbing"] += 1
         copies = {name: array.copy() for name, array in arrays.items()}
-        with quiet():
+        with quiet:
             value = self.layer.forward(**copies)
         self._watch("forward", arrays, copies)
         self.several = isinstance(value, tuple)
@@ -47,7 +47,7 @@ class Bench:
         self.ledger.vjp_calls += 1
         copies = {name: array.copy() for name, array in arrays.items()}
         parts = tuple(part.copy() for part in cotangent)
-        with quiet():
+        with quiet:
             gradients = self.layer.vjp(parts if self.several else parts[0], **copies)
         self._watch("the VJP", arrays, copies)
         if any(not _equal(before, after) for before, after in zip(cotangent, parts, strict=True)):

@@ -36,7 +36,7 @@ def _jvp(
     objective: Objective, centre: Array, noise: Noise, gradients: Mapping[str, Array], tangents: Mapping[str, Array]
 ) -> Iterator[Finding]:
     copies = {name: array.copy() for name, array in objective.arrays.items()}
-    with quiet():
+    with quiet:
         found = flatten(as_outputs(objective.layer.jvp(tangents, **copies)))  # type: ignore[attr-defined]
     if found.shape != centre.shape:
         yield problem("jvp", None, f"jvp returns {found.size} values; forward has {centre.size} outputs")
@@ -74,7 +74,7 @@ def _directional(
 
 
 def _jacobian(objective: Objective, gradients: Mapping[str, Array]) -> Iterator[Finding]:
-    with quiet():
+    with quiet:
         tables = objective.layer.jacobian(  # type: ignore[attr-defined]
             **{name: array.copy() for name, array in objective.arrays.items()}
         )

@@ -11,7 +11,7 @@ from gradcheck_cli.numeric import shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.structure import AxisMap
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
@@ -53,7 +53,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
     decision = point.rule.decide(numbers)
     noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step
     even = found.mismatch <= EVEN * found.slope + noise
-    granted = np.isin(decision, PASSES) & even
+    granted = (decision >= Decision.PASS) & (decision <= Decision.ROUNDING) & even
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
