@@ -30,6 +30,8 @@ def _tell_version() -> int:
 
 if __name__ == "__main__":
     # python -m puts the working directory first, where its files would shadow numpy; only a clone needs it there
-    if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.dirname(os.path.dirname(os.path.realpath(__file__))):
+    if not sys.flags.safe_path and os.path.realpath(sys.path[0]) != os.path.dirname(
+        os.path.dirname(os.path.realpath(__file__))
+    ):
         del sys.path[0]
     sys.exit(main())

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 
-from gradcheck_cli.adapters.library import libraries_of
-from gradcheck_cli.adapters.user_code import Code, UserCodeError, listed, spec_of
-from gradcheck_cli.layer import Array, ArraySpec, Layer, Shape
+from gradcheck_cli.adapters.handed import subject_of
+from gradcheck_cli.layer import Array
 from gradcheck_cli.registry import METHODS, UnknownNameError
 from gradcheck_cli.results import CheckResult
 from gradcheck_cli.runner import run_check
-from gradcheck_cli.spec import CheckSpec, Difference, Foreign, Given, Tolerance, View
+from gradcheck_cli.spec import CheckSpec, Difference, Given, Tolerance, View
 
-DTYPES = ("float64", "float32", "float16")
-Numbers: TypeAlias = "Mapping[str, Array]"
+DTYPES = ("float64", "float32", "float16")  # the most precise first
 
 
 def check(
@@ -52,7 +49,7 @@ def check(
     view
         "vjp" judges dL/d(array), "jacobian" every dy_j/dx_i.
     difference
-        A method such as "central", or a mapping of `method` and one of `step` and `relative_step`; default is automatic.
+        A method such as "central", or a mapping of `method` and one of `step`, `relative_step`; default is automatic.
     tolerance
         A relative tolerance, or a mapping of `rtol` and `atol`; default is the measured uncertainty.
 
@@ -72,7 +69,7 @@ def check(
         raise ValueError(f"seed is {seed!r}; must be an integer of at least 0")
     given = _given(arrays)
     values = {name: one.values for name, one in given.items() if one.values is not None}
-    subject = _subject(layer, values, seed)
+    subject = subject_of(layer, values, seed)
     spec = CheckSpec(
         id=f"check::{subject.name}",
         name=subject.name,
@@ -80,7 +77,7 @@ def check(
         layer_name=subject.kind,
         arrays=given,
         cotangent=_cotangent(cotangent),
-        wrt=_wrt(wrt, subject),
+        wrt=_wrt(wrt),
         view=cast("View", view),
         dtype=_narrowest(given),
         seed=seed,
@@ -95,48 +92,104 @@ def check(
     return result
 
 
-# --- what is checked ---
+def _given(arrays: object) -> dict[str, Given]:
+    """The arrays; those that have a dtype of their own keep it."""
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays is a {type(arrays).__name__}; must map names to numbers, as in {{'x': x}}")
+    for name in arrays:
+        if not isinstance(name, str):
+            raise TypeError(f"arrays has the key {name!r}; must be the name of an array")
+    pinned = {name: hasattr(value, "dtype") for name, value in arrays.items()}
+    values = {name: _numbers(f"arrays[{name!r}]", value) for name, value in arrays.items()}
+    return {name: Given(values=one, dtype=one.dtype.name if pinned[name] else None) for name, one in values.items()}
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is checked, its name, and its kind. `arrays` are the names of its arrays, where no others can be."""
-
-    layer: Layer | Foreign
-    name: str
-    kind: str
-    arrays: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Described:
-    """A layer that does not describe its arrays: they are those that were given."""
-
-    layer: Any
-    specs: Mapping[str, ArraySpec]
-
-    def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:  # noqa: ARG002 - nothing is fitted
-        """The arrays as they were given."""
-        return self.specs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.layer, name)
+def _numbers(what: str, value: Any) -> Array:
+    """A value as an array of finite real numbers."""
+    if hasattr(value, "detach"):  # a tensor that records gradients does not become an array by itself
+        value = value.detach().cpu()
+    try:
+        array = np.array(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{what} is a {type(value).__name__}; must be numbers ({error})") from None
+    if array.dtype.kind not in "iub" and array.dtype.name not in DTYPES:
+        came = f"a {type(value).__name__}" if array.dtype.kind in "OUSV" else f"of dtype {array.dtype}"
+        raise TypeError(f"{what} is {came}; must be numbers: {', '.join(DTYPES)}, integers or booleans")
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        raise ValueError(f"{what} holds {array[wrong][0]} at {np.argwhere(wrong)[0].tolist()}; must be finite")
+    return array
 
 
-@dataclass(frozen=True, eq=False)
-class Callable_:
-    """A callable of a library that becomes a layer when its check runs: trying it out is part of the check."""
+def _narrowest(given: Mapping[str, Given]) -> str:
+    """The least precise dtype of the float arrays: the rounding of the check is judged by it."""
+    return max((one.dtype for one in given.values() if one.dtype in DTYPES), key=DTYPES.index, default=DTYPES[0])
 
-    wrap: Callable[[], Any]
 
-    def references(self) -> Mapping[str, str]:
-        """No code is named."""
-        return {}
+def _cotangent(value: Any) -> tuple[Array, ...] | None:
+    """One array for each output: a tuple, or a list of arrays, holds several."""
+    if value is None:
+        return None
+    several = isinstance(value, list) and bool(value) and all(isinstance(part, np.ndarray) for part in value)
+    if not several and not isinstance(value, tuple):
+        return (_numbers("cotangent", value),)
+    return tuple(_numbers(f"cotangent[{k}]", part) for k, part in enumerate(value))
 
-    def problems(self, arrays: Any, constants: Any) -> list[tuple[str, str]]:  # noqa: ARG002 - the protocol's
-        """None that could be told without running it."""
-        return []
 
-    def build(self, arrays: Numbers, constants: Mapping[str, Any], seed: int) -> Any:  # noqa: ARG002 - bound already
-        """Wrap it."""
-        return self.wrap()
+def _wrt(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"wrt is {value!r}; must be the name of an array, or several")
+    return names
+
+
+def _difference(value: object) -> Difference | None:
+    if isinstance(value, str):
+        value = Difference(value)
+    elif isinstance(value, Mapping):
+        value = Difference(**_keys("difference", value, ("method", "step", "relative_step")))
+    if value is None:
+        return None
+    if not isinstance(value, Difference):
+        raise TypeError(f"difference is {value!r}; must be the name of a method, or a mapping with method and step")
+    if value.method not in tuple(METHODS):
+        raise ValueError(str(UnknownNameError("difference method", value.method, METHODS)))
+    steps = {"step": value.step, "relative_step": value.relative_step}
+    given = {key: step for key, step in steps.items() if step is not None}
+    if len(given) > 1:
+        raise ValueError("difference has both step and relative_step; must have at most one")
+    for key, step in given.items():
+        if _positive(f"difference {key}", step) == 0:
+            raise ValueError(f"difference {key} is 0; must be greater than 0")
+    return value
+
+
+def _tolerance(value: object) -> Tolerance | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        value = Tolerance(**_keys("tolerance", value, ("rtol", "atol")))
+    elif not isinstance(value, Tolerance):
+        value = Tolerance(rtol=_positive("tolerance", value))
+    _positive("tolerance rtol", value.rtol)
+    _positive("tolerance atol", value.atol)
+    return value
+
+
+def _keys(what: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    unknown = [key for key in given if key not in known]
+    if unknown or not given:
+        came = f"the key {unknown[0]!r}" if unknown else "no key"
+        raise ValueError(f"{what} has {came}; must have {' or '.join(known)}")
+    return dict(given)
+
+
+def _positive(what: str, value: object) -> float:
+    """A finite number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{what} is {value!r}; must be a number")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{what} is {value}; must be finite and at least 0")
+    return float(value)

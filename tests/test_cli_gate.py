@@ -71,8 +71,8 @@ def test_slowest_checks_are_told() -> None:
     checks = [constructed.check(name, "linear", Verdict.PASS, seconds=time) for name, time in times.items()]
     assert Gate(durations=2).decide(constructed.run(*checks)).lines == (
         "slowest 2 of 3 checks:",
-        "   12 s  configs/a.yaml::b",
-        "    3 s  configs/a.yaml::c",
+        "  12 s  configs/a.yaml::b",
+        "   3 s  configs/a.yaml::c",
     )
     assert Gate(durations=9).decide(constructed.run(*checks)).lines[0] == "slowest 3 of 3 checks:"
     assert Gate(durations=9).decide(RunResult(())).lines == ()
@@ -152,7 +152,7 @@ def test_result_that_is_none_is_refused(tmp_path: Path) -> None:
     missing, empty, other = (tmp_path / name for name in ("missing.json", "empty.json", "other.json"))
     empty.write_text("")
     other.write_text(json.dumps({**constructed.run().to_dict(), "verdict": 1, "seconds": "x"}))
-    written = "must be written by --report json=PATH."
+    written, verdicts = "must be written by --report json=PATH.", "must be 'pass', 'inconclusive', 'fail' or 'error'"
     for path, message in (
         (missing, f"'{missing}' can't be read: No such file or directory."),
         (tmp_path, f"'{tmp_path}' can't be read: Is a directory."),
@@ -162,8 +162,7 @@ def test_result_that_is_none_is_refused(tmp_path: Path) -> None:
         ),
         (
             other,
-            f"'{other}' is no result of gradcheck: verdict: 1; must be 'pass', 'inconclusive', 'fail' or 'error' "
-            f"(and 1 more); {written}",
+            f"'{other}' is no result of gradcheck: verdict: 1; {verdicts} (and 1 more); {written}",
         ),
     ):
         with pytest.raises(click.BadParameter, match=f"^{re.escape(message)}$"):

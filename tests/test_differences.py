@@ -14,7 +14,7 @@ from gradcheck_cli.differences.richardson import tableau
 from gradcheck_cli.evidence import UNIT64
 from gradcheck_cli.layer import Array
 from gradcheck_cli.registry import METHODS
-from gradcheck_cli.spec import Difference
+from gradcheck_cli.spec import Difference, Tolerance
 from tests.judging import check, entrywise
 
 POWERS: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
@@ -52,7 +52,7 @@ def estimate(name: str, f: Callable[[Any], Any], x: float = X, h: float = H, noi
     made = [place.imag if isinstance(place, complex) else place - x for place in places]
     values = np.array([[[f(place)]] for place in places])
     samples = Samples(
-        made=np.array(made)[:, None],
+        made=np.array(made)[:, None, None],
         values=values,
         centre=np.array([f(x)]),
         weights=np.ones(1),
@@ -93,7 +93,7 @@ def test_the_step_that_counts_is_the_one_really_made(method: str) -> None:
     actual = {"forward": (x + made) - x, "backward": x - (x - made)}.get(method, ((x + made) - (x - made)) / 2)
     found = estimate(method, lambda x: x, x, h)
     assert actual != made
-    assert found.step[0] == actual
+    assert found.step[0, 0] == actual
     assert found.value[0, 0] == pytest.approx(1.0, abs=1e-15)
 
 
@@ -105,7 +105,7 @@ def test_a_nominal_step_in_the_denominator_would_be_wrong() -> None:
 def test_noise_of_each_quotient() -> None:
     sigma = 1e-9
     central = math.sqrt(2) * sigma / (2 * H)
-    expected = {"central": central, "forward": 2 * central, "backward": 2 * central, "richardson": 4.2718 * central}
+    expected = {"central": central, "forward": 2 * central, "backward": 2 * central, "richardson": 4.2672 * central}
     for method, roundoff in expected.items():
         found = estimate(method, lambda x: x, noise=sigma)
         assert found.roundoff[0, 0] == pytest.approx(roundoff, rel=1e-4), method
@@ -121,9 +121,9 @@ def test_central_uncertainty_is_noise_rounding_and_curvature() -> None:
     assert found.uncertainty[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_one_sided_uncertainty_is_the_first_order_term_itself() -> None:
+def test_one_sided_uncertainty_is_more_than_the_first_order_term() -> None:
     found = estimate("forward", lambda x: x * x)
-    assert found.uncertainty[0, 0] == pytest.approx(2 * H / 2 + 8 * UNIT64 * (2 * X + H), rel=1e-9)
+    assert found.uncertainty[0, 0] == pytest.approx(3 * H / 2 + 8 * UNIT64 * (2 * X + H), rel=1e-9)
 
 
 def test_richardson_uncertainty_is_the_whole_change() -> None:
@@ -141,7 +141,7 @@ def test_outputs_are_differenced_before_they_are_contracted() -> None:
     centre, h = np.array([1e16, 0.25]), 2.0**-10
     values = np.array([[[1e16, 0.25 + h]], [[1e16, 0.25 - h]]])
     both = np.array([UNIT64])
-    samples = Samples(np.array([[h], [-h]]), values, centre, np.ones(2), summed, both * 0, both, UNIT64)
+    samples = Samples(np.array([[[h]], [[-h]]]), values, centre, np.ones(2), summed, both * 0, both, UNIT64)
     assert METHODS["central"]().combine(samples).value[0, 0] == 1.0  # the sum 1e16 + 0.25 has lost it
 
 
@@ -173,7 +173,8 @@ def test_steps_stay_between_their_bounds() -> None:
 
 @pytest.mark.parametrize("method", EVALUATIONS)
 def test_evaluations_of_each_method(method: str) -> None:
-    result = check(entrywise(lambda x: x * x, lambda x: 2 * x), difference=Difference(method))
+    square = entrywise(lambda x: x * x, lambda x: 2 * x)
+    result = check(square, difference=Difference(method), tolerance=Tolerance(rtol=1e-4))
     assert result
     assert result.evaluations_by_tier["tier1"] == 3 * EVALUATIONS[method]
     assert result.evaluations_by_tier.keys() == {"plumbing", "noise", "tier1"}

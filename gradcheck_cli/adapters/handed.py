@@ -16,7 +16,6 @@ from gradcheck_cli.adapters.user_code import UserCodeError, listed, spec_of
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 
 KINDS = "a layer with forward(**arrays) and vjp(dy, **arrays), a pair (forward, backward), or a torch or JAX callable"
-FIRST = "jax.numpy.tanh(x)"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _pair(pair: Any, arrays: Mapping[str, Array]) -> Subject:
     try:
         layer = from_pair(pair[0], pair[1], arrays)
     except UserCodeError as error:
-        raise TypeError(f"{error}{_bind(arrays)}") from None
+        raise TypeError(_told(error)) from None
     return Subject(layer, own if own.isidentifier() else "functions", "functions")
 
 
@@ -124,9 +123,14 @@ def _of_library(thing: Any, library: str, arrays: Mapping[str, Array], seed: int
     try:
         adapter.check_names(thing, arrays)
     except UserCodeError as error:
-        raise TypeError(str(error)) from None
+        raise TypeError(_told(error)) from None
     options = {"seed": seed} if library == "torch" else {}
     return Subject(Delayed(partial(adapter.from_callable, thing, arrays, **options)), name, library)
+
+
+def _told(error: UserCodeError) -> str:
+    """What does not fit, with what to do about it in Python, where there are no constants."""
+    return error.message.replace("name it under arrays or constants", "add it to arrays, or bind it before")
 
 
 def _library_of(thing: Any) -> str:

@@ -60,12 +60,15 @@ def _function(thing: Any) -> FunctionType | None:
     """The function in Python behind a callable."""
     if isinstance(thing, partial):
         return _function(thing.func)
-    if isinstance(thing, (FunctionType, MethodType)):
-        found = inspect.unwrap(thing)
-        return found.__func__ if isinstance(found, MethodType) else found if isinstance(found, FunctionType) else None
+    if isinstance(thing, MethodType):
+        return _function(thing.__func__)
+    if isinstance(thing, FunctionType):
+        inner: Any = inspect.unwrap(thing)
+        return inner if isinstance(inner, FunctionType) else _function(inner)
     if isinstance(thing, type) or not callable(thing):
         return None
-    return _function(getattr(type(thing), "__call__", None))
+    called = vars(type(thing)).get("__call__")
+    return called if isinstance(called, FunctionType) else None
 
 
 def _values(function: FunctionType) -> Iterator[Any]:

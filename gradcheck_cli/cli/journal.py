@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from gradcheck_cli.cli.output import Destination, OutputError, Refusal, show
 from gradcheck_cli.reports.jsonl import Jsonl
-from gradcheck_cli.results import CheckResult, RunResult
+from gradcheck_cli.results import CheckResult, RunResult, Verdict
 
 
-@dataclass(frozen=True)
-class Resumed:
-    """What a file has: the results that this run can keep, and how many lines it can't use."""
+def resume(path: Path, report: Jsonl, written: Sequence[Destination]) -> dict[str, CheckResult]:
+    """Read the results of a run that was stopped, as far as this run can keep them; say so on standard error.
 
-    checks: Mapping[str, CheckResult]
-    others: int = 0
-
-
-def resume(path: Path, report: Jsonl, may_be_absent: bool) -> Resumed:
-    """Read the results of a run that was stopped.
-
-    Raises `Refusal` for a file that can't be read; one that is not there is fine if the run is to write it.
+    Raises `Refusal` for a file that can't be read; one that is not there is fine where it is `written` by this run.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
-        if may_be_absent:
-            return Resumed({})
+        if any(one.path is not None and one.path.resolve() == path.resolve() for one in written):
+            return {}
         raise Refusal(
-            f"--resume {path}: no such file; must be one that --report jsonl={path} wrote, or be given beside it"
+            f"gradcheck: --resume {path}: no such file; must be one of --report jsonl={path}, or be given beside that"
         ) from error
     except OSError as error:
-        raise Refusal(f"--resume {path}: can't be read: {error.strerror}") from error
-    checks = report.read(text)
-    return Resumed(checks, sum(bool(line.strip()) for line in text.split("\n")) - len(checks))
+        raise Refusal(f"gradcheck: --resume {path}: can't be read: {error.strerror}") from error
+    found = report.read(text)
+    lines = sum(bool(line.strip()) for line in text.split("\n"))
+    told = f"{len(found)} of {len(report.fingerprints)} checks are there already"
+    others = lines - len(found)
+    more = f"; {others} line{'s' * (others != 1)} can't be used: torn, or of other checks or versions" if others else ""
+    print(f"gradcheck: --resume {path}: {told}{more}", file=sys.stderr)
+    return {ident: _as_judged(found[ident]) for ident in report.fingerprints if ident in found}
+
+
+def _as_judged(check: CheckResult) -> CheckResult:
+    """An inconclusive check as it was before it was accepted, if it was: whether it is now is said anew."""
+    return replace(check, met=False) if check.verdict is Verdict.INCONCLUSIVE else check
 
 
 class Journal:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import click
+
 from gradcheck_cli.adapters.references import misnamed
-from gradcheck_cli.cli.output import Refusal
+from gradcheck_cli.cli.output import Destination, Refusal
 from gradcheck_cli.registry import did_you_mean
 
 FILE = "pyproject.toml"
@@ -36,7 +38,18 @@ def read(folder: Path) -> Project:
     problems = [told for key, value in table.items() if (told := _problem(key, value))]
     if problems:
         raise Refusal("\n".join(problems))
-    return Project(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Project(**values)
+
+
+def destinations(project: Project) -> tuple[Destination, ...]:
+    """Where the reports go."""
+    from gradcheck_cli.cli.options import report
+
+    try:
+        return tuple(map(report, project.reports))
+    except click.BadParameter as wrong:
+        raise Refusal(f"{FILE}: tool.gradcheck.reports: {wrong.message}") from wrong
 
 
 def _table(raw: bytes) -> dict[str, Any]:

@@ -193,5 +193,5 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only checks of this layer. Repeatable."),
     click.option("--last-failed", is_flag=True, help="Only what was not as expected when it last ran here."),
-    click.option("--shard", callback=shard, metavar="K/N", help="Only the K-th of N parts; gradcheck merge joins them."),
+    click.option("--shard", callback=shard, metavar="K/N", help="Only the K-th of N parts; see gradcheck merge."),
 )

@@ -39,7 +39,6 @@ class Workers:
         """Who makes the checks, of which `count` are still to be made; None is this process."""
         from gradcheck_cli.batch import plan
 
-        self._must_agree(specs)
         if self.executor is not None:
             from gradcheck_cli.batch.executors import Hired
 
@@ -53,8 +52,8 @@ class Workers:
 
         return Crew(jobs, self.memory_limit or plan.default_memory(jobs), self.folders)
 
-    def _must_agree(self, specs: Sequence[CheckSpec]) -> None:
-        """Refuse what can't be kept."""
+    def must_agree(self, specs: Sequence[CheckSpec]) -> None:
+        """Refuse what can't be kept, before anything is started."""
         if self.executor is not None and self.jobs is not None:
             raise click.UsageError("-n and --executor contradict each other: an executor has workers of its own.")
         if self.memory_limit is not None and (self.executor is not None or self.jobs == 0):
@@ -99,14 +98,15 @@ def _dask(address: str) -> Callable[[], Executor]:
             "--executor dask://... needs dask's distributed; install 'gradcheck-cli[dask]'."
         ) from error
     try:
-        client = Client(f"tcp://{address}", timeout=SECONDS, set_as_default=False)
+        client = Client(f"tcp://{address}", timeout=SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise click.UsageError(
-            f"--executor dask://{address}: no scheduler answers there ({type(error).__name__}); must be HOST:PORT of one."
+            f"--executor dask://{address}: no scheduler answers there ({type(error).__name__}); must be its HOST:PORT."
         ) from error
 
     def make() -> Executor:
-        executor: Executor = client.get_executor(pure=False)  # a chunk that is sent again is to be made again
+        # pure would give a chunk that is sent again the lost result of before
+        executor: Executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
         return executor
 
     return make

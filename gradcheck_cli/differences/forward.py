@@ -13,12 +13,15 @@ from gradcheck_cli.layer import Array
 
 
 def sided(samples: Samples) -> Estimate:
-    """A one-sided difference at h; its truncation is twice the change to h/2, which is the first-order term itself."""
+    """A one-sided difference at h, its truncation three times the change to h/2.
+
+    Twice it is the first-order term, to which those of higher order may add.
+    """
     far, near = moved(samples, 0), moved(samples, 1)
     step = np.abs(samples.made[0])
     value, slope = samples.gather(far) / samples.made[0], samples.gather(np.abs(far)) / step
     roundoff = np.sqrt(2) * samples.noise / step
-    truncation = 2 * np.abs(value - samples.gather(near) / samples.made[1])
+    truncation = 3 * np.abs(value - samples.gather(near) / samples.made[1])
     mismatch = samples.gather(np.abs(far - 2 * near)) / step
     uncertainty = truncation + K * roundoff + 8 * samples.relative * slope
     return Estimate(value, uncertainty, np.broadcast_to(step, value.shape), roundoff, mismatch, slope)

@@ -91,7 +91,7 @@ class Detector:
         index = np.arange(count)
         for bit in range((count - 1).bit_length()):
             for value in (0, 1):
-                chosen = (index >> bit) & 1 == value
+                chosen = np.asarray((index >> bit) & 1 == value)
                 seen = self.moved(self.slices(axis, chosen))
                 if seen is None:
                     return None
