@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from gradcheck_cli.adapters.handed import subject_of
+from gradcheck_cli.adapters.library import made_by
 from gradcheck_cli.layer import Array
 from gradcheck_cli.registry import METHODS, UnknownNameError
 from gradcheck_cli.results import CheckResult
@@ -69,7 +70,7 @@ def check(
         raise ValueError(f"seed is {seed!r}; must be an integer of at least 0")
     given = _given(arrays)
     values = {name: one.values for name, one in given.items() if one.values is not None}
-    subject = subject_of(layer, values, seed)
+    subject = subject_of(layer, values, seed, {library for one in arrays.values() if (library := made_by(one))})
     spec = CheckSpec(
         id=f"check::{subject.name}",
         name=subject.name,
@@ -85,10 +86,11 @@ def check(
         tolerance=_tolerance(tolerance),
     )
     result = run_check(spec)
-    if result.error is not None and result.error.type == "ArrayError" and result.error.traceback_line is None:
-        raise ValueError(result.error.message)  # found by gradcheck itself, before any of the layer's code was to blame
+    error = result.error
+    if error is not None and error.type in ("ArrayError", "OptionError") and error.traceback_line is None:
+        raise ValueError(error.message)  # without a line of somebody's code it is about what was given
     if result.printed and not result:
-        sys.stderr.write(result.printed)
+        print(f"{result.id} printed:\n{result.printed.rstrip()}", file=sys.stderr)
     return result
 
 
@@ -106,15 +108,14 @@ def _given(arrays: object) -> dict[str, Given]:
 
 def _numbers(what: str, value: Any) -> Array:
     """A value as an array of finite real numbers."""
-    if hasattr(value, "detach"):  # a tensor that records gradients does not become an array by itself
-        value = value.detach().cpu()
-    try:
-        array = np.array(value)
+    try:  # a tensor that records gradients does not become an array by itself
+        array = np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{what} is a {type(value).__name__}; must be numbers ({error})") from None
     if array.dtype.kind not in "iub" and array.dtype.name not in DTYPES:
         came = f"a {type(value).__name__}" if array.dtype.kind in "OUSV" else f"of dtype {array.dtype}"
-        raise TypeError(f"{what} is {came}; must be numbers: {', '.join(DTYPES)}, integers or booleans")
+        kinds = f"{', '.join(DTYPES)}, integers or booleans"
+        raise TypeError(f"{what} is {came}; must be numbers ({kinds}); bind other arguments before")
     wrong = ~np.isfinite(array)
     if wrong.any():
         raise ValueError(f"{what} holds {array[wrong][0]} at {np.argwhere(wrong)[0].tolist()}; must be finite")

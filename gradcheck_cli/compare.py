@@ -144,8 +144,10 @@ def settled(case: Case) -> bool:
 
 
 def beyond_bounds(case: Case) -> bool:
-    """The error is beyond twice all bounds, and beyond what outputs that never moved could hide."""
-    return case.error > 2 * (float(case.numbers.resolution) + 128 * case.seen.hidden)
+    """The error is beyond twice all bounds, what outputs that never moved could hide, and the digits that are sure."""
+    numbers = case.numbers
+    sure = float(numbers.rho) * max(abs(float(numbers.analytic)), abs(float(numbers.numeric)))
+    return case.error > max(2 * (float(numbers.resolution) + 128 * case.seen.hidden), sure)
 
 
 def explored(case: Case) -> bool:

@@ -73,7 +73,8 @@ class Trace:
 class LadderEstimate:
     """What the levels say. `base` is the level the value rests on, `block` the levels that behave alike.
 
-    `inflation` is how much more noise there is than was measured; `flat` says that the function may be a staircase.
+    `inflation` is how much more noise there is than was measured; `flat` says that the function may be a staircase;
+    `visible` is the first level whose second difference stands out of the noise.
     """
 
     value: float
@@ -86,3 +87,4 @@ class LadderEstimate:
     base: int
     block: tuple[int, ...]
     ended_by_break: bool = False
+    visible: int = 0

@@ -50,8 +50,8 @@ def strata(rng: np.random.Generator, size: int) -> Array:
 class Generic:
     """Values with nothing special about them: random signs, magnitudes in [0.15, 0.9] or [1.1, 1.9], no ties.
 
-    They keep their distance from 0 and ±1, where kinks sit and where wrong formulas happen to be right. `scale`
-    multiplies them.
+    As many are negative as positive, so that both sides of a kink are seen. They keep their distance from 0 and ±1,
+    where kinks sit and where wrong formulas happen to be right. `scale` multiplies them.
     """
 
     scale: float = 1.0
@@ -60,7 +60,8 @@ class Generic:
         size = int(np.prod(shape))
         cell = strata(rng, size)
         magnitude = np.where(cell < 0.5, 0.15 + 1.5 * cell, 1.1 + 1.6 * (cell - 0.5))
-        return np.asarray(self.scale * magnitude * rng.choice([-1.0, 1.0], size)).reshape(shape)
+        signs = rng.permutation(np.where(np.arange(size) % 2, -1.0, 1.0))
+        return np.asarray(self.scale * magnitude * signs).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import sysconfig
 import traceback
 from enum import IntEnum
 from pathlib import Path
 from traceback import FrameSummary
 
-import numpy as np
-
 import gradcheck_cli
 from gradcheck_cli.results import ErrorInfo
 
-OURS, NUMPY = Path(gradcheck_cli.__file__).parent, Path(np.__file__).parent
-PYTHON = Path(sysconfig.get_path("stdlib"))
+OURS, PYTHON = Path(gradcheck_cli.__file__).parent, Path(sysconfig.get_path("stdlib"))
 INSTALLED = {"site-packages", "dist-packages"}
+LIBRARIES = {"numpy", "torch", "functorch", "jax", "jaxlib"}
 
 
 class Owner(IntEnum):
@@ -37,14 +36,13 @@ def error_info(exception: BaseException) -> ErrorInfo:
 
 
 def owner_of(frame: FrameSummary) -> Owner:
-    """Ours, numpy's and Python's own lines explain nothing to a user."""
+    """Lines of ours, of Python and of the libraries that code is written for explain nothing to a user."""
     path = Path(frame.filename)
-    if frame.filename.startswith(("<frozen ", "<__array_function__")):
+    if path.is_relative_to(OURS) or frame.filename.startswith(("<frozen ", "<__array_function__")):
         return Owner.NOBODY
-    if path.is_relative_to(OURS) or path.is_relative_to(NUMPY):
-        return Owner.NOBODY
-    if not INSTALLED.isdisjoint(path.parts):
-        return Owner.PACKAGE
+    package = next((inside for folder, inside in itertools.pairwise(path.parts) if folder in INSTALLED), None)
+    if package is not None:
+        return Owner.NOBODY if package in LIBRARIES else Owner.PACKAGE
     return Owner.NOBODY if path.is_relative_to(PYTHON) else Owner.USER
 
 

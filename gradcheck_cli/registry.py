@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
@@ -34,12 +36,12 @@ class UnknownNameError(LookupError):
 class Registry(Mapping[str, T], Generic[T]):
     """The classes in the modules of one package that have a `name` of their own.
 
-    A new file in the package is found with no further registration; installed packages add theirs through the group
-    `entry_points`. `what` is the word for one of them in messages.
+    A new file in the package is found with no further registration; installed packages add theirs, which must have
+    `members`, through the group `entry_points`. `what` is the word for one of them in messages.
     """
 
-    def __init__(self, package: str, what: str, entry_points: str | None = None) -> None:
-        self.package, self.what, self.entry_points = package, what, entry_points
+    def __init__(self, package: str, what: str, entry_points: str | None = None, members: tuple[str, ...] = ()) -> None:
+        self.package, self.what, self.entry_points, self.members = package, what, entry_points, members
 
     @cached_property
     def _things(self) -> dict[str, T]:
@@ -55,10 +57,27 @@ class Registry(Mapping[str, T], Generic[T]):
                     raise ImportError(f"two {self.what}s are named {name!r}: the second is in {module.__name__}")
                 things[name] = cast("T", thing)
         for entry in metadata.entry_points(group=self.entry_points) if self.entry_points else ():
-            if entry.name in things:
-                raise ImportError(f"the {self.what} {entry.name!r} of {entry.value} is named like a built-in one")
-            things[entry.name] = entry.load()
+            added = self._installed(entry, things)
+            if added is not None:
+                things[entry.name] = added
         return dict(sorted(things.items()))
+
+    def _installed(self, entry: metadata.EntryPoint, taken: Mapping[str, T]) -> T | None:
+        """What an installed package adds; one that is broken must not keep the others from being used."""
+        package = f" of {entry.dist.name}" if entry.dist else ""
+        if entry.name in taken:
+            why = "its name is taken"
+        else:
+            try:
+                thing: T = entry.load()
+            except Exception as error:  # noqa: BLE001 - anything may be wrong with somebody's package
+                why = f"{entry.value} can't be imported ({type(error).__name__}: {error})"
+            else:
+                if dataclasses.is_dataclass(thing) and all(hasattr(thing, member) for member in self.members):
+                    return thing
+                why = f"{entry.value} must be a dataclass with {', '.join(self.members)}"
+        warnings.warn(f"the {self.what} {entry.name!r}{package} is left out: {why}", stacklevel=2)
+        return None
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
@@ -75,7 +94,9 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(self._things)
 
 
-LAYERS: Registry[Any] = Registry("gradcheck_cli.layers", "layer", entry_points="gradcheck_cli.layers")
+LAYERS: Registry[Any] = Registry(
+    "gradcheck_cli.layers", "layer", "gradcheck_cli.layers", members=("arrays", "forward", "vjp")
+)
 METHODS: Registry[Any] = Registry("gradcheck_cli.differences", "difference method")
 REPORTS: Registry[Any] = Registry("gradcheck_cli.reports", "report format")
 ADAPTERS: Registry[Any] = Registry("gradcheck_cli.adapters", "adapter")

@@ -211,7 +211,9 @@ def differentiated(spec: CheckSpec, specs: Mapping[str, ArraySpec], arrays: Mapp
             )
     chosen = spec.wrt or [name for name, one in specs.items() if one.differentiable and arrays[name].dtype.kind == "f"]
     if not chosen:
-        raise ArrayError("wrt", "no differentiable float array", "a check needs at least one")
+        others = ", ".join(f"{name} is {arrays[name].dtype}" for name in specs if arrays[name].dtype.kind != "f")
+        must = "a check needs at least one" + (f"; {others}, which is passed on as it is" if others else "")
+        raise ArrayError("wrt", "no differentiable float array", must)
     return tuple(chosen)
 
 

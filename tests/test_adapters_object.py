@@ -122,9 +122,13 @@ def test_a_parameter_without_gradient_may_be_excused() -> None:
     assert set(layer.vjp(np.ones((4, 2)), **draw_arrays(layer.arrays(), {}, "float64", 0, 0))) == {"x", "W"}
 
 
-def test_an_array_that_nothing_differentiates_is_noted() -> None:
-    assert build("Running").notes == ("Running: no gradient was found for fixed; not checked",)
+def test_an_array_that_forward_uses_and_nothing_differentiates_is_noted() -> None:
+    assert build("Running").notes == (
+        "Running.fixed is not checked: forward depends on it, and no gradient for it was found (dfixed, grad_fixed, "
+        "fixed_grad, d_fixed); if it is none of the parameters, list those that are: parameters: [...]",
+    )
     assert build("Attributes").notes == ()
+    assert build("Running", parameters=["W", "b"]).notes == ()
 
 
 def test_state_that_leaks_is_left_to_be_seen() -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from gradcheck_cli.cli.merge import merge, merged
 from gradcheck_cli.cli.output import Refusal
+from gradcheck_cli.cli.run import run
 from gradcheck_cli.reports.json import Json
 from gradcheck_cli.results import CheckResult, ExitCode, RunResult, Verdict, Versions
 
@@ -36,8 +37,8 @@ def named(*runs: RunResult) -> Mapping[str, RunResult]:
 
 
 def called(folder: Path, runs: Mapping[str, RunResult], *words: str) -> Result:
-    for name, run in runs.items():
-        (folder / name).write_text(Json().render(run), "utf-8")
+    for name, one in runs.items():
+        (folder / name).write_text(Json().render(one), "utf-8")
     return CliRunner().invoke(merge, [*(str(folder / name) for name in runs), *words], standalone_mode=False)
 
 
@@ -182,3 +183,30 @@ def test_file_is_given_once(tmp_path: Path) -> None:
         Refusal, match=f"^{re.escape(f'gradcheck merge: {str(path)!r} is given twice; must be once.')}$"
     ):
         CliRunner().invoke(merge, [str(path), str(path)], standalone_mode=False, catch_exceptions=False)
+
+
+def seconds_aside(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: seconds_aside(value) for key, value in plain.items() if key != "seconds"}
+    return [seconds_aside(value) for value in plain] if isinstance(plain, list) else plain
+
+
+def test_shards_of_real_checks_merge_to_what_the_undivided_run_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.yaml", "a.yaml"):
+        Path(name).write_text(
+            "version: 1\nchecks:\n"
+            "  - {layer: softmax, arrays: {x: {shape: [3]}}, matrix: {seed: [3, 1, 2], dtype: [float64, float32]}}\n"
+            "  - {layer: relu, arrays: {x: {shape: [2]}}, expect: fail}\n"
+        )
+    call = CliRunner().invoke
+    for words in ([], *(["--shard", f"{k}/3"] for k in (1, 2, 3))):
+        report = f"json={words[1].replace('/', '-') if words else 'whole'}.json"
+        assert call(run, ["b.yaml", "a.yaml", "-n", "0", "--report", report, *words], standalone_mode=False).stdout
+    parts = [f"{k}-3.json" for k in (2, 3, 1)]
+    assert call(merge, [*parts, "--report", "json=merged.json"], standalone_mode=False).return_value is ExitCode.UNMET
+    whole, put_together = (json.loads(Path(f"{name}.json").read_text("utf-8")) for name in ("whole", "merged"))
+    assert len(whole["checks"]) == 14
+    assert seconds_aside(put_together) == seconds_aside(whole)

@@ -15,6 +15,7 @@ import pytest
 
 import gradcheck_cli
 from gradcheck_cli import __version__
+from gradcheck_cli.cli.options import report_names
 
 GRADCHECK = [sys.executable, "-m", "gradcheck_cli"]
 PACKAGE = str(Path(gradcheck_cli.__file__).parents[1])  # the copy under test, installed or not
@@ -125,7 +126,7 @@ def test_exit_code(words: list[str], code: int, folder: Path) -> None:
     [
         (
             ["run", "--report", "jsn"],
-            "Error: Invalid value for '--report': unknown format 'jsn'; did you mean 'json'?; there are json, table.",
+            f"'--report': unknown format 'jsn'; did you mean 'json'?; there are {', '.join(report_names())}.",
         ),
         (["run", "--report", "json="], "'json=' names no file; write json=PATH, or json for standard output."),
         (["run", "--report", "json=configs"], "'configs' is a folder; name a file in it."),
@@ -198,7 +199,7 @@ def test_reports_are_written_beside_the_table(folder: Path) -> None:
     done = gradcheck("run", "--report", "json=out.json", "--report", "table=out.txt", "--width", "60", cwd=folder)
     assert json.loads((folder / "out.json").read_text())["summary"]["unmet"] == 1
     assert (folder / "out.txt").read_text() == done.stdout
-    assert sorted(path.name for path in folder.iterdir()) == ["configs", "out.json", "out.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [".gradcheck", "configs", "out.json", "out.txt"]
 
 
 def test_report_through_a_link_leaves_the_link(folder: Path) -> None:

@@ -19,7 +19,8 @@ from layer_truth import (
 )
 
 from gradcheck_cli.layer import ArrayError, OptionError
-from gradcheck_cli.layers.activations import GELU, Mish, Sigmoid, SiLU, Softplus, SwiGLU, Tanh
+from gradcheck_cli.layers.activations import Sigmoid, Softplus, Tanh
+from gradcheck_cli.layers.gates import GELU, Mish, SiLU, SwiGLU
 from gradcheck_cli.layers.rectifiers import ELU, SELU, HardTanh, LeakyReLU, ReLU
 from gradcheck_cli.layers.special import normal_cdf, normal_pdf
 

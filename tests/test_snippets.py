@@ -92,7 +92,7 @@ def test_github_shards_make_one_verdict(project: Path) -> None:
     (command,) = commands("gradcheck-shards", "shard")
     for shard in shards:
         done = run(command.replace("${{ matrix.shard }}", str(shard)), project)
-        assert done.returncode in (0, 5), done.stderr
+        assert done.returncode == 0, done.stderr
     assert len(list(project.glob("shard-*.json"))) == len(shards)
     (merge,) = commands("gradcheck-shards", "verdict")
     done = run(merge, project)

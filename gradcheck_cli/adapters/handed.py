@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,11 +27,15 @@ class Subject:
     kind: str
 
 
-def subject_of(thing: Any, arrays: Mapping[str, Array], seed: int) -> Subject:
+def subject_of(thing: Any, arrays: Mapping[str, Array], seed: int, hints: Collection[str] = ()) -> Subject:
     """Tell what was handed over, and wrap it for these arrays. None of its code is run.
 
-    Raises TypeError for what can't be checked, and for arrays that it does not take.
+    `hints` are the libraries of which the arrays were; they count where a callable does not show its own.
+
+    Raises TypeError for what can't be checked, and for arrays that it does not take; ValueError for none.
     """
+    if not arrays and not _has(thing, "vjp", "arrays"):
+        raise ValueError("arrays is empty; must name each array that the code takes")
     library = made_by(thing)
     if library is not None:
         return _of_library(thing, library, arrays, seed)
@@ -45,8 +49,8 @@ def subject_of(thing: Any, arrays: Mapping[str, Array], seed: int) -> Subject:
         build = partial(from_object, thing, arrays, seed)
         return Subject(Delayed(build), type(thing).__name__, "object")
     if not callable(thing):
-        raise TypeError(f"a {type(thing).__name__} can't be checked; must be {KINDS}")
-    return _of_library(thing, _library_of(thing), arrays, seed)
+        raise TypeError(f"{thing!r} can't be checked; must be {KINDS}")
+    return _of_library(thing, _library_of(thing, hints), arrays, seed)
 
 
 def _has(thing: Any, *methods: str) -> bool:
@@ -133,10 +137,10 @@ def _told(error: UserCodeError) -> str:
     return error.message.replace("name it under arrays or constants", "add it to arrays, or bind it before")
 
 
-def _library_of(thing: Any) -> str:
-    """The one library that a callable is for: what it uses, or else what is imported."""
+def _library_of(thing: Any, hints: Collection[str]) -> str:
+    """The one library that a callable is for: what it uses, or else what the arrays are of, or what is imported."""
     name, used = getattr(thing, "__name__", type(thing).__name__), used_by(thing)
-    candidates = used or imported()
+    candidates = used or set(hints) or imported()
     if len(candidates) == 1:
         return candidates.pop()
     if not candidates:

@@ -9,10 +9,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradcheck_cli.adapters.object_state import Parameter, Search, copied, gradient_of, initialised, seeded, unchecked
+from gradcheck_cli.adapters.object_state import (
+    Parameter,
+    Search,
+    copied,
+    gradient_of,
+    initialised,
+    nudged,
+    seeded,
+    unchecked,
+)
 from gradcheck_cli.adapters.references import malformed, resolve
 from gradcheck_cli.adapters.user_code import Code, Recall, UserCodeError, fresh, listed, spec_of, spellings
-from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Layer, Outputs, Shape
+from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Layer, Outputs, Shape, as_outputs
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class ObjectLayer:
     """
 
     name: ClassVar[str] = "object"
+    short: ClassVar[str] = "class_"
 
     class_: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -99,9 +109,9 @@ class ObjectLayer:
             raise UserCodeError(f"{self.class_} has a parameter {twice[0]!r} like its input; rename the input")
         specs = {name: spec_of(given[name]) for name in inputs}
         specs |= {name: _parameter_spec(one) for name, one in parameters.items()}
-        left = unchecked(state, parameters, varying)
-        notes = (f"{run.owner}: no gradient was found for {listed(left)}; not checked",) if left else ()
-        return BuiltObject(state, run, specs, parameters, notes)
+        named = self.parameters is not None
+        left = [] if named else [name for name in unchecked(state, parameters, varying) if run.uses(state, name, given)]
+        return BuiltObject(state, run, specs, parameters, tuple(_without_gradient(run.owner, name) for name in left))
 
     def _class(self) -> Callable[..., Any]:
         thing = resolve(self.class_)
@@ -134,6 +144,13 @@ def from_object(thing: object, arrays: Mapping[str, Array], seed: int = 0) -> La
     return ObjectLayer(type(thing).__name__).wrapped(copied(thing), arrays, {}, seed)
 
 
+def _without_gradient(owner: str, name: str) -> str:
+    return (
+        f"{owner}.{name} is not checked: forward depends on it, and no gradient for it was found "
+        f"({listed(spellings(name)[1:])}); if it is none of the parameters, list those that are: parameters: [...]"
+    )
+
+
 def _parameter_spec(parameter: Parameter) -> ArraySpec:
     draw = Recall(parameter.values)
     return ArraySpec(parameter.values.shape, draw=draw, differentiable=parameter.gradient is not None)
@@ -158,6 +175,14 @@ class _Methods:
         if isinstance(value, tuple):
             return tuple(code.array(part, "an output") for part in value)
         return code.array(value, "its output")
+
+    def uses(self, state: object, attribute: str, arrays: Mapping[str, Array]) -> bool:
+        """Whether the outputs depend on an array among the attributes."""
+        values = getattr(state, attribute)
+        one, two = (
+            as_outputs(self.outputs(copied(state, [(values, other)]), arrays)) for other in (values, nudged(values))
+        )
+        return not all(map(np.array_equal, one, two))
 
     def gradients(self, thing: object, dy: Any) -> tuple[Code, Any]:
         """Run backward on the cotangents."""
@@ -205,7 +230,7 @@ class BuiltObject:
         floats = [name for name in self.methods.inputs if self.specs[name].differentiable]
         gradients: dict[str, Array] = {}
         if value is None:
-            value = {name: stored for name in floats if (stored := _stored(thing, name)) is not None}
+            value = {name: stored for name in floats if (stored := _stored(thing, name)) is not None} or None
         if floats:
             how = f"must return one for each float input, {listed(floats)}"
             gradients |= code.gradients(value, floats, how)

@@ -61,7 +61,7 @@ def initialised(
     anyway). Returns the object, and the names of the attributes that depend on the input.
     """
     first, second = copied(made), copied(made)
-    others = {name: _nudged(values) for name, values in inputs.items()}
+    others = {name: nudged(values) for name, values in inputs.items()}
     for thing, values in ((first, inputs), (second, others)):
         with seeded(seed):
             run(thing, values)
@@ -70,7 +70,7 @@ def initialised(
     return first, varying
 
 
-def _nudged(values: Array) -> Array:
+def nudged(values: Array) -> Array:
     """Another input like this one; integers are turned around, for they may be labels."""
     if values.dtype.kind == "f":
         return values * 1.01 + 0.001

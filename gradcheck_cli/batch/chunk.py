@@ -47,11 +47,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Ended:
-    """A chunk that came back: the results of its first checks, or why there are none."""
+    """A chunk that came back: the results of its first checks, or why there are none.
+
+    `suspect` is the number of the check that was being made when its worker ended, where that is known.
+    """
 
     chunk: Chunk
     results: Sequence[CheckResult] = ()
     reason: Reason | None = None
+    suspect: int | None = None
     seconds: float = 0.0
 
 

@@ -97,12 +97,12 @@ class Slot:
         self.chunk, seconds = None, time.monotonic() - self._begun
         if not self._future.done():  # an exit with status 0 ends no task of the pool
             self._replace()
-            return Ended(chunk, reason=lost.died(0), seconds=seconds)
+            return Ended(chunk, reason=lost.died(0), suspect=self.number, seconds=seconds)
         error = self._future.exception()
         if error is None:
             self._fresh, self._tainted = False, chunk.alone
             return Ended(chunk, pickle.loads(self._future.result()))
-        return Ended(chunk, reason=self._reason(chunk, error), seconds=seconds)
+        return Ended(chunk, reason=self._reason(chunk, error), suspect=self.number, seconds=seconds)
 
     def _vanished(self) -> bool:
         """Whether the worker is gone, and was when last looked at."""
@@ -130,7 +130,7 @@ class Slot:
         if isinstance(error, MemoryError) and self.desk.memory:
             return lost.no_memory(self.desk.memory)
         if isinstance(error, (TransferError, KeyboardInterrupt)):
-            return Reason(type(error).__name__, str(error))
+            return Reason(type(error).__name__, str(error) or "raised by the code of the check")
         raise error
 
 

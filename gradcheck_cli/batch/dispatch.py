@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -143,7 +143,7 @@ class _Dispatch:
             self._queue.appendleft(chunk(self._asked, numbers[done:], ended.chunk.alone))
 
     def _lost(self, ended: Ended) -> None:
-        """Try the checks of a lost chunk one by one; one that is lost by itself is an error."""
+        """Try the checks of a lost chunk again; one that is lost by itself is an error."""
         reason, one = ended.reason, ended.chunk
         assert reason is not None
         tried = one.alone and one.attempt >= self._crew.attempts
@@ -152,5 +152,16 @@ class _Dispatch:
             self._order.put(one.numbers[0], self._watch.ended(result))
             return
         attempt = one.attempt + 1 if one.alone else 1
-        again = [chunk(self._asked, [number], alone=True, attempt=attempt) for number in one.numbers]
-        self._queue.extendleft(reversed(again))
+        self._queue.extendleft(reversed(list(self._apart(one.numbers, ended.suspect, attempt))))
+
+    def _apart(self, numbers: Sequence[int], suspect: int | None, attempt: int) -> Iterator[Chunk]:
+        """The suspect by itself between the others; where none is known, each is one."""
+        if suspect not in numbers:
+            yield from (chunk(self._asked, [number], alone=True, attempt=attempt) for number in numbers)
+            return
+        k = numbers.index(suspect)
+        if k:
+            yield chunk(self._asked, numbers[:k])
+        yield chunk(self._asked, [numbers[k]], alone=True, attempt=attempt)
+        if k + 1 < len(numbers):
+            yield chunk(self._asked, numbers[k + 1 :])

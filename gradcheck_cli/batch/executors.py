@@ -15,7 +15,9 @@ BROKEN_IN_A_ROW = 20
 
 
 class Hired:
-    """Workers that somebody else starts and ends. `make` gives the executor, and a new one when it broke.
+    """Workers that somebody else starts and ends.
+
+    `make` gives the executor, and a new one when it broke; `leave` is called when the run is over.
 
     A check that is suspected of having ended a worker is sent when nothing else is under way, for an executor that
     breaks takes all with it.
@@ -24,8 +26,10 @@ class Hired:
     attempts = 2  # a worker may be lost for reasons of its own
     size = 8  # the number of workers is not known
 
-    def __init__(self, make: Callable[[], Executor], folders: Sequence[str] = ()) -> None:
-        self._make, self._folders = make, folders
+    def __init__(
+        self, make: Callable[[], Executor], folders: Sequence[str] = (), leave: Callable[[], object] = lambda: None
+    ) -> None:
+        self._make, self._folders, self._leave = make, folders, leave
         self._executor = make()
         self._chunks: dict[Future[bytes], tuple[Chunk, float]] = {}
         self._broken = 0
@@ -82,3 +86,4 @@ class Hired:
         for future in self._chunks:
             future.cancel()
         self._executor.shutdown(wait=False)
+        self._leave()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -42,7 +43,8 @@ class Workers:
         if self.executor is not None:
             from gradcheck_cli.batch.executors import Hired
 
-            return Hired(self._executor_maker(self.executor), self.folders) if count else None
+            make, leave = self._executor_maker(self.executor)
+            return Hired(make, self._import_from, leave) if count else None
         jobs = plan.jobs_for(specs) if self.jobs is None else self.jobs
         jobs = plan.processors() if isinstance(jobs, str) else jobs
         jobs = min(jobs, count)
@@ -50,7 +52,12 @@ class Workers:
             return None
         from gradcheck_cli.batch.crew import Crew
 
-        return Crew(jobs, self.memory_limit or plan.default_memory(jobs), self.folders)
+        return Crew(jobs, self.memory_limit or plan.default_memory(jobs), self._import_from)
+
+    @property
+    def _import_from(self) -> tuple[str, ...]:
+        """The folders of allowed code, wherever a worker is started."""
+        return tuple(str(Path(folder).resolve()) for folder in self.folders) if self.allow else ()
 
     def must_agree(self, specs: Sequence[CheckSpec]) -> None:
         """Refuse what can't be kept, before anything is started."""
@@ -67,7 +74,8 @@ class Workers:
                 "use -n 1 or more, or leave the timeout out."
             )
 
-    def _executor_maker(self, name: str) -> Callable[[], Executor]:
+    def _executor_maker(self, name: str) -> tuple[Callable[[], Executor], Callable[[], object]]:
+        """What makes the executor, and what to do when the run is over."""
         if name.startswith("dask://"):
             return _dask(name.removeprefix("dask://"))
         from gradcheck_cli.adapters.references import refusal, resolve
@@ -86,10 +94,10 @@ class Workers:
                 raise Refusal(f"--executor: {name}() returned a {came}; must return a concurrent.futures.Executor")
             return executor
 
-        return make
+        return make, lambda: None
 
 
-def _dask(address: str) -> Callable[[], Executor]:
+def _dask(address: str) -> tuple[Callable[[], Executor], Callable[[], object]]:
     """The executor of a cluster whose scheduler is there."""
     try:
         from distributed import Client
@@ -109,7 +117,7 @@ def _dask(address: str) -> Callable[[], Executor]:
         executor: Executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
         return executor
 
-    return make
+    return make, client.close
 
 
 def jobs(ctx: click.Context, parameter: click.Parameter, text: str | None) -> int | str | None:  # noqa: ARG001 - click's signature

@@ -86,9 +86,11 @@ class SoftmaxCrossEntropy:
 
     Formula:
         y_n = −Σ_c q_nc log p_nc, with p = softmax(x) and q_nc = w_c ((1 − ε) t_nc + ε / C)
-        ε is label_smoothing, w the class_weights; t is the target, one-hot for targets: classes
-        an ignored target has q = 0; mean: Σ_n y_n / M, with M = Σ_n w of target n (not ignored), or the number of rows
-        for targets: probabilities; 0 if every target is ignored
+        t is the target, one-hot for targets: classes; ε is label_smoothing, w the class_weights (1 by default)
+        a target equal to ignore_index has q = 0
+        reduction: mean, which is Σ_n y_n / M, sum, or none
+        M = Σ_n w_c over the targets c = target_n that are not ignored (and the mean is 0 if all are); for targets:
+            probabilities M is the number of rows
 
     Arrays:
         x (C,) or (..., C): scores
@@ -96,11 +98,13 @@ class SoftmaxCrossEntropy:
         y (): loss, or with reduction none (...): the y_n
 
     VJP:
-        dL/dx_nc = (p_nc Σ_k q_nk − q_nc) dy / M for mean, dy for sum, dy_n for none in the place of dy / M
+        dL/dx_nc = (p_nc Σ_k q_nk − q_nc) d_n
+        d_n = dy / M for mean, dy for sum, dy_n for none
 
     Source:
-        Bishop, Pattern Recognition and Machine Learning (2006), equations 4.108 and 4.109; label smoothing: Szegedy,
-        Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture for Computer Vision (2016), section 7
+        Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4
+        label smoothing: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the Inception Architecture for Computer
+            Vision (2016), section 7
     """
 
     name: ClassVar[str] = "softmax_cross_entropy"
@@ -169,8 +173,9 @@ class NLL:
     """Negative log-likelihood of the target classes, over the last axis.
 
     Formula:
-        y_n = −w_c x_nc, with c = target n and w the class_weights; 0 for an ignored target
-        mean: Σ_n y_n / M, with M = Σ_n w of target n (not ignored); 0 if every target is ignored
+        y_n = −w_c x_nc, with c = target_n and w the class_weights (1 by default); 0 where target_n is ignore_index
+        reduction: mean, which is Σ_n y_n / M, sum, or none
+        M = Σ_n w_c over the targets c = target_n that are not ignored (and the mean is 0 if all are)
 
     Arrays:
         x (C,) or (..., C): log-probabilities
@@ -178,10 +183,11 @@ class NLL:
         y (): loss, or with reduction none (...): the y_n
 
     VJP:
-        dL/dx_nc = −w_c dy / M for c = target n, else 0; dy for sum, dy_n for none in the place of dy / M
+        dL/dx_nc = −w_c d_n for c = target_n, 0 for every other c and for an ignored target
+        d_n = dy / M for mean, dy for sum, dy_n for none
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), equation 5.59
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 5.5
     """
 
     name: ClassVar[str] = "nll"

@@ -125,21 +125,22 @@ class Conv1d(_Options):
     """Convolution along one axis (a cross-correlation: the kernel is not flipped).
 
     Formula:
-        y[n, o, i] = b[o] + Σ_{c, k} W[o, c, k] x[n, c, i·stride + k·dilation - padding], c over the group of o
+        y[n, o, i] = b[o] + Σ_{c, k} W[o, c, k] x[n, c, i·stride + k·dilation - padding]
+        c runs over the in_channels / groups channels that the group of o reads; x is 0 outside of its bounds
 
     Arrays:
-        x (N, in_channels, W): input
+        x (N, in_channels, L): input
         W (out_channels, in_channels / groups, kernel): weight
         b (out_channels,): bias
-        y (N, out_channels, (W + 2·padding - dilation·(kernel - 1) - 1) // stride + 1): output
+        y (N, out_channels, (L + 2·padding - dilation·(kernel - 1) - 1) // stride + 1): output
 
     VJP:
-        dL/dx[n, c, j] = Σ W[o, c, k] dy[n, o, i], over all i, k with i·stride + k·dilation - padding = j
+        dL/dx[n, c, j] = Σ W[o, c, k] dy[n, o, i], over all o, i, k with i·stride + k·dilation - padding = j
         dL/dW[o, c, k] = Σ_{n, i} dy[n, o, i] x[n, c, i·stride + k·dilation - padding]
         dL/db = Σ dy, summed over N and positions
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5, equations 9.8, 9.11 and 9.13
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5
     """
 
     name: ClassVar[str] = "conv1d"
@@ -167,8 +168,8 @@ class Conv2d(_Options):
     """Convolution over two axes (a cross-correlation: the kernel is not flipped).
 
     Formula:
-        y[n, o, i, j] = b[o] + Σ_{c, k, l} W[o, c, k, l] x[n, c, i·stride + k·dilation - padding, likewise j, l],
-        c over the group of o
+        y[n, o, i, j] = b[o] + Σ_{c, k, l} W[o, c, k, l] x[n, c, i·stride + k·dilation - padding, likewise j, l]
+        c runs over the in_channels / groups channels that the group of o reads; x is 0 outside of its bounds
 
     Arrays:
         x (N, in_channels, H, W): input
@@ -177,12 +178,12 @@ class Conv2d(_Options):
         y (N, out_channels, (H + 2·padding - dilation·(kernel - 1) - 1) // stride + 1, likewise W): output
 
     VJP:
-        dL/dx[n, c, p, q] = Σ W[o, c, k, l] dy[n, o, i, j], over all i, j, k, l that read x[n, c, p, q]
+        dL/dx[n, c, p, q] = Σ W[o, c, k, l] dy[n, o, i, j], over all o, i, j, k, l that read x[n, c, p, q]
         dL/dW[o, c, k, l] = Σ_{n, i, j} dy[n, o, i, j] x[n, c, i·stride + k·dilation - padding, likewise j, l]
         dL/db = Σ dy, summed over N and positions
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5, equations 9.8, 9.11 and 9.13
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5
     """
 
     name: ClassVar[str] = "conv2d"
@@ -211,8 +212,9 @@ class ConvTranspose2d(_Options):
     """Transposed convolution over two axes: the adjoint of `conv2d` in its input, with a bias.
 
     Formula:
-        y[n, o, p, q] = b[o] + Σ W[c, o, k, l] x[n, c, i, j], over all c in the group of o and i, j, k, l with
-        p = i·stride + k·dilation - padding and q likewise from j, l
+        y[n, o, p, q] = b[o] + Σ W[c, o, k, l] x[n, c, i, j]
+        over all c in the group of o, and all i, j, k, l with p = i·stride + k·dilation - padding and q likewise from
+            j, l
 
     Arrays:
         x (N, in_channels, H, W): input
@@ -221,7 +223,7 @@ class ConvTranspose2d(_Options):
         y (N, out_channels, (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1, likewise W): output
 
     VJP:
-        dL/dx = conv2d of dy with W, same stride, padding, dilation and groups
+        dL/dx = conv2d of dy with W and no bias, in the same stride, padding, dilation and groups
         dL/dW[c, o, k, l] = Σ_{n, i, j} x[n, c, i, j] dy[n, o, i·stride + k·dilation - padding, likewise j, l]
         dL/db = Σ dy, summed over N and positions
 

@@ -34,8 +34,8 @@ class Linear:
 
     VJP:
         dL/dx = dy W
-        dL/dW = Σ dyᵀ x, summed over the leading axes
-        dL/db = Σ dy, summed over the leading axes
+        dL/dW = Σ dyᵀ x, over the leading axes
+        dL/db = Σ dy, over the leading axes
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.5.6
@@ -74,6 +74,10 @@ class Linear:
         rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
         return {"x": dy @ W, "W": dy_rows.T @ rows, "b": dy_rows.sum(axis=0)}
 
+    def jvp(self, tangents: Mapping[str, Array], x: Array, W: Array, b: Array) -> Array:
+        dx, dW, db = (tangents.get(name, np.zeros_like(array)) for name, array in (("x", x), ("W", W), ("b", b)))
+        return np.asarray(dx @ W.T + x @ dW.T + db)
+
     def forward_stacked(self, x: Array, W: Array, b: Array) -> Array:
         between = (1,) * (x.ndim - 2)
         weights = np.swapaxes(W, -1, -2)
@@ -107,11 +111,11 @@ class Bilinear:
     VJP:
         dL/dx1_i = Σ_kj dy_k W_kij x2_j
         dL/dx2_j = Σ_ki dy_k W_kij x1_i
-        dL/dW_kij = Σ dy_k x1_i x2_j, summed over the leading axes
-        dL/db_k = Σ dy_k, summed over the leading axes
+        dL/dW_kij = Σ dy_k x1_i x2_j, over the leading axes
+        dL/db_k = Σ dy_k, over the leading axes
 
     Source:
-        Tenenbaum, Freeman, Separating Style and Content with Bilinear Models (2000), equation 2.1
+        Tenenbaum, Freeman, Separating Style and Content with Bilinear Models (2000), section 2
     """
 
     name: ClassVar[str] = "bilinear"
@@ -175,7 +179,7 @@ class Embedding:
     """Rows of a table, picked by index.
 
     Formula:
-        y_n = W_i with i = indices n
+        y_n = W_i, with i = indices[n]
 
     Arrays:
         indices (...): integers in [0, num_embeddings), repeated at will
@@ -183,7 +187,7 @@ class Embedding:
         y (..., embedding_dim): the rows picked
 
     VJP:
-        dL/dW_i = Σ dy_n over every n with indices n = i, and 0 for a row that is never picked
+        dL/dW_i = Σ dy_n, over every n with indices[n] = i; 0 for a row that is never picked
 
     Source:
         Bengio, Ducharme, Vincent, Jauvin, A Neural Probabilistic Language Model (2003), section 2
@@ -251,7 +255,8 @@ class Outer:
         dL/dz_j = Σ_i dy_ij x_i
 
     Source:
-        Petersen, Pedersen, The Matrix Cookbook (2012), equation 70
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 2.2.2, for the product of a column x and a row zᵀ
     """
 
     name: ClassVar[str] = "outer"

@@ -27,26 +27,29 @@ class BinaryCrossEntropyWithLogits:
     """Cross-entropy of the sigmoid of scores against probabilities or labels 0 and 1.
 
     Formula:
-        y_i = −w t_i log σ(x_i) − (1 − t_i) log(1 − σ(x_i)) = w t_i softplus(−x_i) + (1 − t_i) softplus(x_i)
-        w is pos_weight, t the target; reduction: mean over all i, sum, or none
+        y_i = −w t_i log σ(x_i) − (1 − t_i) log(1 − σ(x_i))
+        evaluated as w t_i softplus(−x_i) + (1 − t_i) softplus(x_i), which does not overflow
+        t is the target, w pos_weight
+        reduction: mean over all i, sum, or none
 
     Arrays:
         x (...): scores
-        target (...): probabilities, in the shape of x
+        target (...): t, probabilities, in the shape of x
         y (): loss, or with reduction none (...): the y_i
 
     VJP:
-        dL/dx_i = ((1 − t_i) σ(x_i) − w t_i σ(−x_i)) dy / N for mean, dy for sum, dy_i for none in the place of dy / N
+        dL/dx_i = ((1 − t_i) σ(x_i) − w t_i σ(−x_i)) d_i
+        d_i = dy / N for mean over the N elements, dy for sum, dy_i for none
 
     Source:
-        Bishop, Pattern Recognition and Machine Learning (2006), equations 4.90 and 4.91
+        Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.2
     """
 
     name: ClassVar[str] = "binary_cross_entropy_with_logits"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (3, 4)}),
         Example({"pos_weight": 2.5, "reduction": "sum"}, {"x": (5,)}),
-        Example({"pos_weight": 0.4, "reduction": "none"}, {"target": (2, 1, 3)}),
+        Example({"pos_weight": 0.4, "reduction": "none"}, {"target": (2, 4, 3)}),
     )
 
     pos_weight: float = 1.0
@@ -78,18 +81,20 @@ class KLDivergence:
     """Kullback-Leibler divergence of log-probabilities from target probabilities, over the last axis.
 
     Formula:
-        y_n = Σ_c t_nc (log t_nc − x_nc), with 0 log 0 = 0; reduction: mean over the rows n, sum, or none
+        y_n = Σ_c t_nc (log t_nc − x_nc), with t the target and 0 log 0 = 0
+        reduction: mean over the rows n, sum, or none
 
     Arrays:
         x (C,) or (..., C): log-probabilities
-        target (C,) or (..., C): t, probabilities
+        target (C,) or (..., C): t, probabilities, in the shape of x
         y (): divergence, or with reduction none (...): the y_n
 
     VJP:
-        dL/dx_nc = −t_nc dy / N for mean over N rows, dy for sum, dy_n for none in the place of dy / N
+        dL/dx_nc = −t_nc d_n
+        d_n = dy / N for mean over the N rows, dy for sum, dy_n for none
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), equation 3.50
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 3.13
     """
 
     name: ClassVar[str] = "kl_divergence"

@@ -27,7 +27,8 @@ class Dropout:
         dL/dx = dy ⊙ mask / (1 − p)
 
     Source:
-        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, Dropout (2014), sections 4 and 10
+        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, Dropout: A Simple Way to Prevent Neural Networks from
+            Overfitting (2014), section 10, where p is the probability of being kept
     """
 
     name: ClassVar[str] = "dropout"
@@ -35,7 +36,7 @@ class Dropout:
         Example({}, {"x": (3, 4)}),
         Example({"p": 0.2}, {"x": (2, 5, 3), "mask": (2, 1, 3)}),
         Example({"p": 0.3, "seed": 7}, {"x": (4, 3)}),
-        Example({"p": 0.0, "seed": 1}, {"x": (5,)}),
+        Example({"p": 0.1, "seed": 1}, {"x": (5,)}),
     )
 
     p: float = 0.5

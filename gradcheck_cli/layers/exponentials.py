@@ -77,7 +77,7 @@ class Softmax:
         Example({}, {"x": (5,)}),
         Example({"beta": 2.0}, {"x": (3, 4)}),
         Example({"beta": -0.7, "axis": 1}, {"x": (2, 5, 3)}),
-        Example({"beta": 0.5, "axis": -3}, {"x": (3, 1, 2)}),
+        Example({"beta": 0.5, "axis": -3}, {"x": (3, 4, 2)}),
     )
 
     beta: float = 1.0
@@ -95,6 +95,9 @@ class Softmax:
     def vjp(self, dy: Array, x: Array) -> dict[str, Array]:
         y = self.forward(x)
         return {"x": self.beta * y * (dy - (dy * y).sum(axis=self.axis, keepdims=True))}
+
+    def jvp(self, tangents: Mapping[str, Array], x: Array) -> Array:
+        return self.vjp(tangents["x"], x)["x"]  # the Jacobian is symmetric
 
     def forward_stacked(self, x: Array) -> Array:
         return normalised_exp(self.beta * x, _behind_stack(self.axis))
@@ -115,7 +118,7 @@ class LogSoftmax:
         dL/dx_i = β (dy_i − exp(y_i) Σ_k dy_k)
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3, equation 6.30
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3
     """
 
     name: ClassVar[str] = "log_softmax"

@@ -1,4 +1,4 @@
-"""Linear algebra of batched matrices. What numpy.linalg computes is there for float32 and float64 only."""
+"""Linear algebra of batched matrices: product, inverse, linear equations, determinant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Shape
+from gradcheck_cli.layers import lapack
 from gradcheck_cli.layers.rescaling import lift
 
 
@@ -69,7 +70,8 @@ class Matmul:
         dL/dB = Aᵀ dY, summed over the leading axes along which B was broadcast
 
     Source:
-        Giles, Collected matrix derivative results (2008), section 2.2.2
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 2.2.2
     """
 
     name: ClassVar[str] = "matmul"
@@ -97,6 +99,10 @@ class Matmul:
     def vjp(self, dy: Array, A: Array, B: Array) -> dict[str, Array]:
         return {"A": sum_to(dy @ swap(B), A.shape), "B": sum_to(swap(A) @ dy, B.shape)}
 
+    def jvp(self, tangents: Mapping[str, Array], A: Array, B: Array) -> Array:
+        dA, dB = (tangents.get(name, np.zeros_like(array)) for name, array in (("A", A), ("B", B)))
+        return np.asarray(dA @ B + A @ dB)
+
     def forward_stacked(self, A: Array, B: Array) -> Array:
         ndim = max(A.ndim, B.ndim)
         return np.asarray(lift(A, ndim) @ lift(B, ndim))
@@ -117,7 +123,8 @@ class Inverse:
         dL/dA = -Yᵀ dY Yᵀ
 
     Source:
-        Giles, Collected matrix derivative results (2008), section 2.2.3
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 2.2.3
     """
 
     name: ClassVar[str] = "inverse"
@@ -131,10 +138,10 @@ class Inverse:
         return {"A": ArraySpec(square(given), draw=Regular())}
 
     def forward(self, A: Array) -> Array:
-        return np.asarray(np.linalg.inv(A))
+        return np.asarray(lapack.inv(A))
 
     def vjp(self, dy: Array, A: Array) -> dict[str, Array]:
-        transposed = swap(np.linalg.inv(A))
+        transposed = swap(lapack.inv(A))
         return {"A": -transposed @ dy @ transposed}
 
     def forward_stacked(self, A: Array) -> Array:
@@ -158,7 +165,8 @@ class Solve:
         dL/dA = -(A⁻ᵀ dy) yᵀ, summed over the leading axes along which A was broadcast
 
     Source:
-        Giles, Collected matrix derivative results (2008), section 2.3.1
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 2.3.1
     """
 
     name: ClassVar[str] = "solve"
@@ -183,20 +191,20 @@ class Solve:
         return {"b": ArraySpec(b or (A[-1], 2)), "A": ArraySpec(A, draw=Regular())}
 
     def forward(self, b: Array, A: Array) -> Array:
-        return np.asarray(np.linalg.solve(A, b[:, None])[..., 0] if b.ndim == 1 else np.linalg.solve(A, b))
+        return np.asarray(lapack.solve(A, b[:, None])[..., 0] if b.ndim == 1 else lapack.solve(A, b))
 
     def vjp(self, dy: Array, b: Array, A: Array) -> dict[str, Array]:
         if b.ndim == 1:
             gradients = self.vjp(dy[..., None], b[:, None], A)
             return {"b": gradients["b"][:, 0], "A": gradients["A"]}
-        db = np.linalg.solve(swap(A), dy)
-        dA = -db @ swap(np.linalg.solve(A, b))
+        db = lapack.solve(swap(A), dy)
+        dA = -db @ swap(lapack.solve(A, b))
         return {"b": sum_to(db, b.shape), "A": sum_to(dA, A.shape)}
 
     def forward_stacked(self, b: Array, A: Array) -> Array:
         columns = b[..., None] if b.ndim == 2 else b
         ndim = max(columns.ndim, A.ndim)
-        y = np.linalg.solve(lift(A, ndim), lift(columns, ndim))
+        y = lapack.solve(lift(A, ndim), lift(columns, ndim))
         return np.asarray(y[..., 0] if b.ndim == 2 else y)
 
 
@@ -215,7 +223,8 @@ class Logdet:
         dL/dA = dy A⁻ᵀ
 
     Source:
-        Giles, Collected matrix derivative results (2008), section 2.2.4
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 2.2.4
     """
 
     name: ClassVar[str] = "logdet"
@@ -229,13 +238,13 @@ class Logdet:
         return {"A": ArraySpec(square(given), draw=Regular())}
 
     def forward(self, A: Array) -> Array:
-        sign, logarithm = np.linalg.slogdet(A)
+        sign, logarithm = lapack.slogdet(A)
         if not np.iscomplexobj(A):
             return np.asarray(logarithm)
         return np.asarray(logarithm + np.log(np.where(sign.real < 0, -sign, sign)))
 
     def vjp(self, dy: Array, A: Array) -> dict[str, Array]:
-        return {"A": np.asarray(dy)[..., None, None] * swap(np.linalg.inv(A))}
+        return {"A": np.asarray(dy)[..., None, None] * swap(lapack.inv(A))}
 
     def forward_stacked(self, A: Array) -> Array:
         return self.forward(A)

@@ -96,7 +96,8 @@ class MSE(ResidualLoss):
     """Squared error.
 
     Formula:
-        y_i = (x_i − target_i)²; reduction: mean over all i, sum, or none
+        y_i = (x_i − target_i)²
+        reduction: mean over all i, sum, or none
 
     Arrays:
         x (...): prediction
@@ -104,17 +105,18 @@ class MSE(ResidualLoss):
         y (): loss, or with reduction none (...): the y_i
 
     VJP:
-        dL/dx_i = 2 (x_i − target_i) dy / N for mean, dy for sum, dy_i for none in the place of dy / N
+        dL/dx_i = 2 (x_i − target_i) d_i
+        d_i = dy / N for mean over the N elements, dy for sum, dy_i for none
 
     Source:
-        Goodfellow, Bengio, Courville, Deep Learning (2016), equation 5.4
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 5.1.4
     """
 
     name: ClassVar[str] = "mse"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (3, 4)}),
         Example({"reduction": "sum"}, {"x": (5,)}),
-        Example({"reduction": "none"}, {"x": (2, 1, 3)}),
+        Example({"reduction": "none"}, {"x": (2, 4, 3)}),
     )
 
     def _term(self, r: Array) -> Array:
@@ -129,7 +131,8 @@ class MAE(ResidualLoss):
     """Absolute error.
 
     Formula:
-        y_i = |x_i − target_i|; reduction: mean over all i, sum, or none
+        y_i = |x_i − target_i|
+        reduction: mean over all i, sum, or none
 
     Arrays:
         x (...): prediction
@@ -137,17 +140,18 @@ class MAE(ResidualLoss):
         y (): loss, or with reduction none (...): the y_i
 
     VJP:
-        dL/dx_i = sign(x_i − target_i) dy / N for mean, dy for sum, dy_i for none in the place of dy / N
+        dL/dx_i = sign(x_i − target_i) d_i, and 0 where x_i = target_i, which is a subgradient
+        d_i = dy / N for mean over the N elements, dy for sum, dy_i for none
 
     Source:
-        Bishop, Pattern Recognition and Machine Learning (2006), equation 1.91 with q = 1
+        Bishop, Pattern Recognition and Machine Learning (2006), section 1.5.5, the Minkowski loss with q = 1
     """
 
     name: ClassVar[str] = "mae"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (3, 4)}),
         Example({"reduction": "sum"}, {"x": (5,)}),
-        Example({"reduction": "none"}, {"x": (2, 1, 3)}),
+        Example({"reduction": "none"}, {"x": (2, 4, 3)}),
     )
 
     def _term(self, r: Array) -> Array:
@@ -162,7 +166,7 @@ class Huber(ResidualLoss):
     """Squared error for small residuals, absolute error for large ones.
 
     Formula:
-        y_i = r² / 2 where |r| ≤ δ, else δ (|r| − δ / 2), with r = x_i − target_i
+        y_i = r_i² / 2 where |r_i| ≤ δ, else δ (|r_i| − δ / 2), with r_i = x_i − target_i
         reduction: mean over all i, sum, or none
 
     Arrays:
@@ -171,17 +175,19 @@ class Huber(ResidualLoss):
         y (): loss, or with reduction none (...): the y_i
 
     VJP:
-        dL/dx_i = min(max(r, −δ), δ) dy / N for mean, dy for sum, dy_i for none in the place of dy / N
+        dL/dx_i = min(max(r_i, −δ), δ) d_i
+        d_i = dy / N for mean over the N elements, dy for sum, dy_i for none
 
     Source:
-        Hastie, Tibshirani, Friedman, The Elements of Statistical Learning (2009), equation 10.23, halved
+        Hastie, Tibshirani, Friedman, The Elements of Statistical Learning (2009), section 10.6, there
+            twice as large
     """
 
     name: ClassVar[str] = "huber"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (3, 4)}),
         Example({"delta": 0.3, "reduction": "sum"}, {"x": (5,)}),
-        Example({"delta": 2.5, "reduction": "none"}, {"x": (2, 1, 3)}),
+        Example({"delta": 2.5, "reduction": "none"}, {"x": (2, 4, 3)}),
     )
 
     delta: float = 1.0

@@ -27,9 +27,10 @@ class Hinge:
     """Hinge loss: of every wrong class against the right one, or of one score against a sign.
 
     Formula:
-        y_n = Σ_{j ≠ c} max(0, x_nj − x_nc + Δ), c = target n, targets: classes
-        y_i = max(0, Δ − target_i x_i), targets: signs
-        Δ is the margin; reduction: mean over all y, sum, or none
+        targets: classes    y_n = Σ_{j ≠ c} max(0, x_nj − x_nc + Δ), with c = target_n
+        targets: signs      y_i = max(0, Δ − target_i x_i)
+        Δ is the margin
+        reduction: mean over all y, sum, or none
 
     Arrays:
         x (C,) or (..., C): scores; with targets: signs, any shape
@@ -37,13 +38,13 @@ class Hinge:
         y (): loss, or with reduction none (...): the y_n or y_i
 
     VJP:
-        dL/dx_nj = [x_nj − x_nc + Δ > 0] dy_n for j ≠ c, dL/dx_nc = −Σ_{j ≠ c} dL/dx_nj, targets: classes
-        dL/dx_i = −target_i [Δ − target_i x_i > 0] dy_i, targets: signs
-        with dy / N for mean, dy for sum in the place of dy_n, dy_i
+        targets: classes    dL/dx_nj = [x_nj − x_nc + Δ > 0] d_n for j ≠ c, dL/dx_nc = −Σ_{j ≠ c} dL/dx_nj
+        targets: signs      dL/dx_i = −target_i [Δ − target_i x_i > 0] d_i
+        d_n or d_i = dy / N for mean over the N values y, dy for sum, dy_n or dy_i for none
 
     Source:
-        Weston, Watkins, Support Vector Machines for Multi-Class Pattern Recognition (1999), section 3; signs: Bishop,
-        Pattern Recognition and Machine Learning (2006), equation 7.44
+        classes: Weston, Watkins, Support Vector Machines for Multi-Class Pattern Recognition (1999), there with Δ = 2
+        signs: Bishop, Pattern Recognition and Machine Learning (2006), section 7.1.2, there with Δ = 1
     """
 
     name: ClassVar[str] = "hinge"

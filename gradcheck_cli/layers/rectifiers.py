@@ -40,7 +40,7 @@ class ReLU(Elementwise):
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (5,)}),
         Example({}, {"x": (3, 4)}),
-        Example({}, {"x": (2, 1, 3)}),
+        Example({}, {"x": (2, 4, 3)}),
     )
 
     def forward(self, x: Array) -> Array:
@@ -72,7 +72,7 @@ class LeakyReLU(Elementwise):
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (5,)}),
         Example({"negative_slope": 0.2}, {"x": (3, 4)}),
-        Example({"negative_slope": -0.5}, {"x": (2, 1, 3)}),
+        Example({"negative_slope": -0.5}, {"x": (2, 4, 3)}),
     )
 
     negative_slope: float = 0.01
@@ -107,14 +107,15 @@ class ELU(Elementwise):
         dL/dx = dy where x > 0, else α exp(x) dy
 
     Source:
-        Clevert, Unterthiner, Hochreiter, Fast and Accurate Deep Network Learning by ELUs (2016), equation 15
+        Clevert, Unterthiner, Hochreiter, Fast and Accurate Deep Network Learning by Exponential Linear Units
+            (ELUs) (2016), section 3
     """
 
     name: ClassVar[str] = "elu"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (5,)}),
         Example({"alpha": 0.4}, {"x": (3, 4)}),
-        Example({"alpha": 1.7}, {"x": (2, 1, 3)}),
+        Example({"alpha": 1.7}, {"x": (2, 4, 3)}),
     )
 
     alpha: float = 1.0
@@ -134,7 +135,8 @@ class SELU(Elementwise):
     """Scaled exponential linear unit: the ELU whose constants keep mean 0 and variance 1.
 
     Formula:
-        y = λ x where x > 0, else λ α (exp(x) − 1), with λ = 1.0507009873554805 and α = 1.6732632423543772
+        y = λ x where x > 0, else λ α (exp(x) − 1)
+        λ = 1.0507009873554805, α = 1.6732632423543772
 
     Arrays:
         x (...): input
@@ -144,14 +146,14 @@ class SELU(Elementwise):
         dL/dx = λ dy where x > 0, else λ α exp(x) dy
 
     Source:
-        Klambauer, Unterthiner, Mayr, Hochreiter, Self-Normalizing Neural Networks (2017), equations 2 and 14
+        Klambauer, Unterthiner, Mayr, Hochreiter, Self-Normalizing Neural Networks (2017), equation 2
     """
 
     name: ClassVar[str] = "selu"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (5,)}),
         Example({}, {"x": (3, 4)}),
-        Example({}, {"x": (2, 1, 3)}),
+        Example({}, {"x": (2, 4, 3)}),
     )
     SCALE: ClassVar[float] = 1.0507009873554805
     ALPHA: ClassVar[float] = 1.6732632423543772
@@ -197,7 +199,7 @@ class HardTanh(Elementwise):
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"x": (5,)}),
         Example({"min_val": -0.5, "max_val": 2.0}, {"x": (3, 4)}),
-        Example({"min_val": 0.0, "max_val": 6.0}, {"x": (2, 1, 3)}),
+        Example({"min_val": 0.0, "max_val": 6.0}, {"x": (2, 4, 3)}),
     )
 
     min_val: float = -1.0

@@ -1,4 +1,4 @@
-"""Matrix factors, eigenvalues and norms, batched. What numpy.linalg computes is there for float32 and float64 only."""
+"""Matrix factors, eigenvalues and norms, batched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Shape, Spd
+from gradcheck_cli.layers import lapack
 from gradcheck_cli.layers.linear_algebra import Regular, square, swap
 from gradcheck_cli.layers.rescaling import magnitude
 
@@ -36,23 +37,24 @@ def _factor(S: Array) -> Array:
 class Cholesky:
     """Lower triangular factor of a symmetric positive definite matrix.
 
-    Formula:
-        L Lᵀ = (A + Aᵀ) / 2, L lower triangular with a positive diagonal
-
-    Arrays:
-        A (..., n, n): its symmetric part is positive definite
-        L (..., n, n): factor
-
     The forward pass takes the symmetric part of A, so every element of A can change alone, and the gradient is
     symmetric: an off-diagonal pair shares it in halves.
 
+    Formula:
+        Y Yᵀ = (A + Aᵀ) / 2, Y lower triangular with a positive diagonal
+
+    Arrays:
+        A (..., n, n): matrix whose symmetric part is positive definite
+        Y (..., n, n): factor
+
     VJP:
-        P = Lᵀ dL, its lower triangle with the diagonal halved, zero above
-        S = L⁻ᵀ P L⁻¹
-        dL/dA = (S + Sᵀ) / 2; what dL says above the diagonal does not count
+        P = the lower triangle of Yᵀ dY, its diagonal halved
+        S = Y⁻ᵀ P Y⁻¹
+        dL/dA = (S + Sᵀ) / 2
+        what dY says above the diagonal does not count
 
     Source:
-        Murray, Differentiation of the Cholesky decomposition (2016), arXiv 1602.07527, symbolic differentiation
+        Murray, Differentiation of the Cholesky decomposition (2016), arXiv 1602.07527
     """
 
     name: ClassVar[str] = "cholesky"
@@ -67,13 +69,13 @@ class Cholesky:
 
     def forward(self, A: Array) -> Array:
         S = _symmetric(A)
-        return _factor(S) if np.iscomplexobj(S) else np.asarray(np.linalg.cholesky(S))
+        return _factor(S) if np.iscomplexobj(S) else np.asarray(lapack.cholesky(S))
 
     def vjp(self, dy: Array, A: Array) -> dict[str, Array]:
         transposed = swap(self.forward(A))
         P = np.tril(transposed @ dy)
         P[..., range(A.shape[-1]), range(A.shape[-1])] /= 2
-        S = swap(np.linalg.solve(transposed, swap(np.linalg.solve(transposed, P))))
+        S = swap(lapack.solve(transposed, swap(lapack.solve(transposed, P))))
         return {"A": _symmetric(S)}
 
     def forward_stacked(self, A: Array) -> Array:
@@ -84,22 +86,23 @@ class Cholesky:
 class Eigh:
     """Eigenvalues of a symmetric matrix, in ascending order.
 
+    The forward pass takes the symmetric part of A, so every element of A can change alone, and the gradient is
+    symmetric: an off-diagonal pair shares it in halves. Where eigenvalues coincide y has a kink, and the gradient is
+    that of one choice of V. Complex matrices are refused.
+
     Formula:
-        (A + Aᵀ) / 2 = V diag(y) Vᵀ, Vᵀ V = I, y[0] <= y[1] <= ...
+        (A + Aᵀ) / 2 = V diag(y) Vᵀ, with Vᵀ V = I and y[0] ≤ y[1] ≤ ...
 
     Arrays:
         A (..., n, n): matrix
         y (..., n): eigenvalues
 
-    The forward pass takes the symmetric part of A, so every element of A can change alone, and the gradient is
-    symmetric: an off-diagonal pair shares it in halves. Where eigenvalues coincide y has a kink, and the gradient is
-    that of one choice of V. Complex matrices are refused.
-
     VJP:
         dL/dA = V diag(dy) Vᵀ
 
     Source:
-        Giles, Collected matrix derivative results (2008), section 3.1
+        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
+            section 3.1
     """
 
     name: ClassVar[str] = "eigh"
@@ -114,10 +117,10 @@ class Eigh:
 
     def forward(self, A: Array) -> Array:
         _refuse_complex(self.name, A)
-        return np.asarray(np.linalg.eigvalsh(_symmetric(A)))
+        return np.asarray(lapack.eigvalsh(_symmetric(A)))
 
     def vjp(self, dy: Array, A: Array) -> dict[str, Array]:
-        V = np.linalg.eigh(_symmetric(A))[1]
+        V = lapack.eigh(_symmetric(A))[1]
         return {"A": (V * dy[..., None, :]) @ swap(V)}
 
     def forward_stacked(self, A: Array) -> Array:
@@ -139,29 +142,30 @@ Order = Literal["frobenius", "nuclear", "spectral", "one", "infinity"]
 
 @dataclass(frozen=True)
 class MatrixNorm:
-    """Norm of matrices.
+    """Norm of matrices: frobenius, nuclear, spectral, one or infinity.
+
+    Complex matrices are refused by nuclear and spectral.
 
     Formula:
-        frobenius: y = sqrt(Σ A²)
-        nuclear: y = sum of the singular values
-        spectral: y = largest singular value
-        one: y = largest sum of |A| down a column
-        infinity: y = largest sum of |A| along a row
+        frobenius    y = √(Σ_ij A_ij²)
+        nuclear      y = Σ s_k, the sum of the singular values
+        spectral     y = max s_k, the largest singular value
+        one          y = max_j Σ_i |A_ij|, the largest sum down a column
+        infinity     y = max_i Σ_j |A_ij|, the largest sum along a row
 
     Arrays:
         A (..., m, n): matrix
         y (...): norm
 
-    Complex matrices are refused by nuclear and spectral.
-
     VJP:
-        frobenius: dL/dA = dy A / y, and 0 where A = 0
-        nuclear: dL/dA = dy U Vᵀ, where A = U diag(s) Vᵀ
-        spectral: dL/dA = dy u vᵀ, the singular vectors of the largest singular value
-        one, infinity: dL/dA = dy sign(A) in the first column or row with the largest sum, 0 elsewhere
+        frobenius    dL/dA = dy A / y, and 0 where y = 0
+        nuclear      dL/dA = dy U Vᵀ, where A = U diag(s) Vᵀ is the thin singular value decomposition
+        spectral     dL/dA = dy u vᵀ, with u and v the singular vectors of the largest singular value
+        one          dL/dA = dy sign(A) in the first column with the largest sum, 0 elsewhere
+        infinity     dL/dA = dy sign(A) in the first row with the largest sum, 0 elsewhere
 
     Source:
-        Watson, Characterization of the subdifferential of some matrix norms (1992), sections 2 and 3
+        Watson, Characterization of the subdifferential of some matrix norms (1992)
     """
 
     name: ClassVar[str] = "matrix_norm"
@@ -188,7 +192,7 @@ class MatrixNorm:
             return np.asarray(size[..., 0, 0] * np.sqrt((z * z).sum(axis=(-2, -1))))
         if self.order in ("nuclear", "spectral"):
             _refuse_complex(f"{self.name} {self.order}", A)
-            values = np.linalg.svd(A, compute_uv=False)
+            values = lapack.svd(A, compute_uv=False)
             return np.asarray(values.sum(axis=-1) if self.order == "nuclear" else values[..., 0])
         sums = self._sums(A)
         largest = sums.real.argmax(axis=-1)[..., None]
@@ -205,7 +209,7 @@ class MatrixNorm:
             norm = np.sqrt((z * z).sum(axis=(-2, -1), keepdims=True))
             return {"A": dy * (z / np.where(norm > 0, norm, 1))}
         if self.order in ("nuclear", "spectral"):
-            U, _, Vt = np.linalg.svd(A, full_matrices=False)
+            U, _, Vt = lapack.svd(A, full_matrices=False)
             return {"A": dy * (U @ Vt if self.order == "nuclear" else U[..., :1] @ Vt[..., :1, :])}
         sums = self._sums(A)
         winner = np.arange(sums.shape[-1]) == sums.argmax(axis=-1)[..., None]

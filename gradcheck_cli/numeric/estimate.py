@@ -21,6 +21,7 @@ class _Shape:
     block: range
     inflation: float = 1.0
     flat: bool = False
+    visible: int = 0
 
 
 def trace(ladder: Ladder) -> Trace:
@@ -60,6 +61,7 @@ def estimate(seen: Trace) -> LadderEstimate:
         base=base,
         block=tuple(block),
         ended_by_break=broken,
+        visible=shape.visible,
     )
 
 
@@ -92,7 +94,7 @@ def classify(seen: Trace) -> _Shape:
     j = _first_visible(seen, inflation)
     if j is None:
         return _Shape(Status.SMOOTH, range(count), inflation)
-    return replace(_informative(seen, j, inflation), inflation=inflation)
+    return replace(_informative(seen, j, inflation), inflation=inflation, visible=j)
 
 
 def _first_visible(seen: Trace, inflation: float) -> int | None:

@@ -14,14 +14,15 @@ class Explorer:
     """Walks one ladder.
 
     `low` and `high` are its lowest and highest rungs, `ceiling` the smallest step that was not finite; `deeper` counts
-    levels added to see through scatter, `below` those added under the level that shows a mismatch.
+    levels added to see through scatter, `below` those under the level that shows a mismatch, `higher` those above a
+    power law that the noise cuts short.
     """
 
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.low, self.high = 0, 0
         self.ceiling = math.inf
-        self.deeper, self.below = 0, 0
+        self.deeper, self.below, self.higher = 0, 0, 0
 
     def start(self) -> bool:
         """Take the first three levels; far outside the domain, come in towards x until both sides are finite."""
@@ -84,6 +85,9 @@ class Explorer:
         return self._refine(found, error)
 
     def _closer(self, found: LadderEstimate) -> bool:
+        if found.visible > 0 and self._room_above() and self.higher < 3:
+            self.higher += 1  # the lowest levels are lost in noise: more of the power law is to be seen above
+            return self._go(self.high + 1)
         x, lowest = abs(float(self.ladder.line.x)), self.ladder.levels[0].step
         if x and lowest > x:
             return self._go(min(self.low - 1, self._rung_below(x / NEAR_ZERO)))

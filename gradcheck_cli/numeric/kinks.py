@@ -27,11 +27,13 @@ class Sides(StrEnum):
 
 @dataclass(frozen=True)
 class Band:
-    """The subgradients between the one-sided slopes, and how far its ends may be off."""
+    """The subgradients between the one-sided slopes, and how far its ends may be off, at the level that tells best."""
 
     low: float
     high: float
     slack: float
+    value: float
+    step: float
 
     def holds(self, value: float) -> bool:
         """Whether a value lies in it."""
@@ -47,7 +49,7 @@ def band(seen: Trace) -> Band:
         slack = K * seen.noise[i] * 2 + change
         if best is None or slack < best.slack:
             low, high = np.minimum(level.right, level.left).sum(), np.maximum(level.right, level.left).sum()
-            best = Band(float(low), float(high), slack)
+            best = Band(float(low), float(high), slack, level.value, level.step)
     if best is None:
         raise ValueError("a band needs at least one level")
     return best

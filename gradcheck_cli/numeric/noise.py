@@ -23,6 +23,7 @@ LINES: dict[np.dtype[Any], tuple[int, int]] = {
     np.dtype(np.float64): (2**12, 2**15),
     np.dtype(np.longdouble): (2**16, 2**20),
 }
+COARSE = (2**28, 2**32)
 PRECISIONS: dict[float, np.dtype[Any]] = {
     2.0**-11: np.dtype(np.float16),
     UNIT32: np.dtype(np.float32),
@@ -111,6 +112,32 @@ def measure(objective: Objective, wrt: Sequence[str], y0: Array) -> Noise:
     return summarise(objective, y0, lines, dtype, unit)
 
 
+def measure_coarse(objective: Objective, wrt: Sequence[str], y0: Array, fine: Noise) -> Noise | None:
+    """Noise on coarser lines, such as an iteration's tolerance or single precision inside leave; 12 evaluations.
+
+    Believed only of outputs whose differences of third to fifth order agree, as those of noise do and those of a smooth
+    function or of a kink do not. None where it is nowhere much larger than the fine noise.
+    """
+    if fine.unit != UNIT64:
+        return None
+    dtype = np.dtype(np.float64)
+    lines = [line_values(objective, wrt, y0, scale, dtype) for scale in COARSE]
+    sigma = np.maximum(fine.sigma, np.max([noise_like(rows) for rows in lines], axis=0))
+    weighted = np.abs(objective.weights) * sigma
+    total = np.maximum(fine.total, objective.gather_noise(weighted))
+    larger = (total > 4 * fine.total).any() or (sigma > 4 * fine.sigma).any()
+    return replace(fine, sigma=sigma, weighted=weighted, total=total) if larger else None
+
+
+def noise_like(rows: Array) -> Array:
+    """The deviation of seven equidistant values where it looks like noise at every order, else 0."""
+    orders = [_rms(np.diff(rows, order, axis=0)) / np.sqrt(scale) for order, scale in ((3, 20), (4, 70), (5, 252))]
+    third = np.diff(rows, 3, axis=0)
+    clean = np.minimum(np.abs(third[0]), np.abs(third[-1])) / np.sqrt(20)
+    alike = (np.max(orders, axis=0) <= 6 * np.min(orders, axis=0)) & (orders[0] <= 100 * clean)
+    return np.asarray(np.where(alike, np.minimum(orders[0], 1.5 * orders[2]), 0.0), dtype=np.float64)
+
+
 def is_single(values: Array, dtypes: Sequence[np.dtype[np.generic]]) -> bool:
     """Whether outputs were computed in float32, by their dtype or because float32 holds every one of them."""
     if any(dtype == np.float32 for dtype in dtypes):
@@ -148,7 +175,7 @@ def measure_analytic(
 ) -> AnalyticNoise:
     """Bound the rounding of the analytic values by second differences of the VJP along three lines; 7 VJP calls.
 
-    In the Jacobian view one random cotangent stands for all rows: its relative rounding is applied to each.
+    In the Jacobian view one random cotangent stands for all rows: its rounding bounds that of each.
     """
     dtype = PRECISIONS[unit]
     middle = contracted(objective, wrt)
@@ -208,5 +235,4 @@ def _bound(own: Array, middle: Array, analytic: Array, unit: float) -> Array:
     np.divide(own, size, out=relative, where=seen)
     typical = float(np.quantile(relative[seen], 0.25)) if seen.any() else 0.0
     magnitude = np.abs(analytic)
-    spread = own[:, None] if analytic.shape[1] == 1 else np.maximum(relative, typical)[:, None] * magnitude
-    return np.asarray(K * np.maximum(spread, typical * magnitude) + 8 * unit * magnitude)
+    return np.asarray(K * np.maximum(own[:, None], typical * magnitude) + 8 * unit * magnitude)

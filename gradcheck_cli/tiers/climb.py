@@ -43,6 +43,7 @@ class Climb:
         self.explorer = Explorer(self.ladder)
         self.analytic = float(scene.analytic[row, unit])
         self.noisy = float(self.ladder.line.noise.relative[0]) > NOISY
+        self.coarsened = False
 
     def judge(self) -> None:
         """Fill in the element's row of the sheet."""
@@ -76,6 +77,8 @@ class Climb:
                 return self._pass(decision, numbers, found)
             if not smooth and self._passes_at_one_level(numbers):
                 return None
+            if found.inflation > 1 and self._coarsen():
+                continue
             mismatch = smooth and decision is Decision.MISMATCH
             if mismatch and self._fails(numbers, found):
                 return None
@@ -125,11 +128,24 @@ class Climb:
         known = scene.proven >= PROVEN and error > 1e-3 * size
         if scene.point.rule.excuse(self._case(numbers, found, known or self.explorer.explored(found, error))):
             return False
+        if self._coarsen():
+            return False
         if scene.proven < PROVEN and self._sides(found.step, error) is kinks.Sides.RIGHT:
             self.sheet.put(self.at, INCONCLUSIVE, "kink", resolution=error, **shown(found, error))
             return True
         scene.proven += 1
         self.sheet.put(self.at, FAIL, resolution=float(numbers.resolution), **shown(found))
+        return True
+
+    def _coarsen(self) -> bool:
+        """Before scatter is taken for the function's own, or a mismatch for a mistake: is there coarser noise?"""
+        if self.coarsened:
+            return False
+        self.coarsened = True
+        coarse = self.scene.point.coarse
+        if coarse is None:
+            return False
+        self.ladder.line = replace(self.ladder.line, noise=coarse.of_unit(self.at[1]) if self.scene.alone else coarse)
         return True
 
     def _sides(self, away: float, error: float = math.inf) -> kinks.Sides:
@@ -144,7 +160,7 @@ class Climb:
         decision = self.scene.decide(last)
         if decision in PASSES and found.status is Status.SMOOTH:
             self._pass(decision, last, found)
-        elif found.status is Status.KINK:
+        elif found.status is Status.KINK and found.visible == 0:
             self._kink(numbers)
         else:
             bound = max(found.uncertainty, 1.5 * float(numbers.error))
@@ -172,11 +188,12 @@ class Climb:
         """A kink at x: any subgradient will do, if the gradient is right on both sides."""
         seen = trace(self.ladder)
         middle = self.ladder.levels[len(self.ladder.levels) // 2].step
-        around, found, answer = kinks.band(seen), estimate(seen), self._sides(middle)
+        around, answer = kinks.band(seen), self._sides(middle)
         width = around.high - around.low
         slack = around.slack + numbers.rounding + numbers.floor
         inside = around.low - slack <= self.analytic <= around.high + slack
-        columns = shown(found, max(width, around.slack)) | {"resolution": width + slack}
+        columns = {"numeric": around.value, "step": around.step, "uncertainty": max(width, around.slack)}
+        columns["resolution"] = width + slack
         if not inside:
             self.sheet.put(self.at, FAIL, "no subgradient", **columns)
         elif answer is kinks.Sides.WRONG:

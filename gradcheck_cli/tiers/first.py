@@ -13,6 +13,7 @@ from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
+SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
@@ -53,7 +54,8 @@ def grant(scene: Scene, swept: Shared) -> Array:
     decision = point.rule.decide(numbers)
     noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step
     even = found.mismatch <= EVEN * found.slope + noise
-    granted = (decision >= Decision.PASS) & (decision <= Decision.ROUNDING) & even
+    zero = (decision == Decision.ZERO) | (decision == Decision.ROUNDING)
+    granted = ((decision == Decision.PASS) | (zero & _sharp(numbers))) & even
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
@@ -61,6 +63,13 @@ def grant(scene: Scene, swept: Shared) -> Array:
     scene.sheet.slope[rows] = np.nan_to_num(found.slope)
     scene.sheet.natural[rows] = np.nan_to_num(natural)
     return np.asarray(granted)
+
+
+def _sharp(numbers: Numbers) -> Array:
+    """A value that is small by cancellation, not zero, is worth a ladder if this difference is too coarse for it."""
+    size = np.abs(numbers.analytic)
+    fine = numbers.uncertainty <= SHARP * np.maximum(size, CANCELLED * numbers.slope)
+    return np.asarray(fine | (size <= numbers.floor))
 
 
 def _nothing_moves(scene: Scene, rows: Array, found: Estimate, numbers: Numbers) -> Array:

@@ -56,11 +56,22 @@ def _cross_examine(scene: Scene) -> None:
             value, uncertainty = float(opinion.value[k, unit]), float(opinion.uncertainty[k, unit])
             numbers = scene.number(at, value, uncertainty, max(float(sheet.slope[at]), abs(value)))
             error, bound = float(numbers.error), 2 * (uncertainty + numbers.rounding + numbers.floor)
-            if error > max(
-                bound, 1e-9 * abs(value), compare.NOTHING * scene.point.rounding.unit * float(sheet.natural[at])
-            ):
+            if error > max(bound, 1e-9 * abs(value)) and error > _cancelled(scene, at):
                 least = max(float(sheet.uncertainty[at]), 1.5 * error)
                 sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
+
+
+def _cancelled(scene: Scene, at: tuple[int, int]) -> float:
+    """What cancellation may leave of a zero beside the outputs that move with the element.
+
+    Where none moved at its step, 2 to 4 evaluations far away tell which they are.
+    """
+    natural = float(scene.sheet.natural[at])
+    if natural == 0:
+        ladder = scene.ladder(*at)
+        ladder.probe()
+        natural = ladder.magnitude / ladder.line.length if ladder.reached.any() else 0.0
+    return compare.NOTHING * scene.point.rounding.unit * natural
 
 
 def _complex_step(scene: Scene) -> None:

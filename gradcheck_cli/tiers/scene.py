@@ -15,7 +15,7 @@ from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
 from gradcheck_cli.numeric.levels import Ladder, Line
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise
+from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
@@ -46,6 +46,11 @@ class Point:
     def fixed_step(self) -> bool:
         """Whether the step of the first tier was given."""
         return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
+
+    @cached_property
+    def coarse(self) -> Noise | None:
+        """The noise of forward on coarser lines, where there is more of it than on fine ones."""
+        return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
 
     @cached_property
     def wide(self) -> tuple[Objective, Array, Noise] | None:

@@ -136,7 +136,8 @@ class _Compiler:
     def why(self, node: ast.expr, operands: Sequence[Any], problem: Exception) -> str:
         shapes = [str(one.shape) for one in operands if isinstance(one, np.ndarray)]
         met = f" with shapes {' and '.join(shapes)}" if shapes else ""
-        return f"cannot compute '{self.source.segment(node)}'{met}: {problem}"
+        why = problem.args[-1] if isinstance(problem, OverflowError) else problem  # after the number of the system
+        return f"cannot compute '{self.source.segment(node)}'{met}: {why}"
 
     def constant(self, node: ast.Constant) -> Node:
         value = node.value
