@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
-import inspect
 import pkgutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib import metadata
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 T = TypeVar("T")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the closest known word, or nothing."""
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -42,25 +44,56 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __init__(self, package: str, what: str, entry_points: str | None = None, members: tuple[str, ...] = ()) -> None:
         self.package, self.what, self.entry_points, self.members = package, what, entry_points, members
+        self._found: dict[str, T] = {}
 
     @cached_property
     def _things(self) -> dict[str, T]:
+        """All of them; imports every module and every installed package that adds one."""
+        from importlib import metadata
+
         things: dict[str, T] = {}
-        package = importlib.import_module(self.package)
-        for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-            module = importlib.import_module(f"{self.package}.{info.name}")
-            for _, thing in inspect.getmembers(module, inspect.isclass):
-                name = vars(thing).get("name")
-                if thing.__module__ != module.__name__ or not isinstance(name, str):
-                    continue
+        for module in self._modules:
+            for name, thing in self._carried(module):
                 if name in things:
-                    raise ImportError(f"two {self.what}s are named {name!r}: the second is in {module.__name__}")
-                things[name] = cast("T", thing)
+                    raise ImportError(f"two {self.what}s are named {name!r}: the second is in {self.package}.{module}")
+                things[name] = thing
         for entry in metadata.entry_points(group=self.entry_points) if self.entry_points else ():
             added = self._installed(entry, things)
             if added is not None:
                 things[entry.name] = added
         return dict(sorted(things.items()))
+
+    @cached_property
+    def _modules(self) -> list[str]:
+        package = importlib.import_module(self.package)
+        return sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+
+    def _carried(self, module: str) -> Iterator[tuple[str, T]]:
+        """The things of one module, which is imported, with their names."""
+        imported = importlib.import_module(f"{self.package}.{module}")
+        for thing in list(vars(imported).values()):
+            if isinstance(thing, type) and thing.__module__ == imported.__name__:
+                name = vars(thing).get("name")
+                if isinstance(name, str):
+                    yield name, cast("T", thing)
+
+    def _find(self, name: str) -> T | None:
+        """Look first into the modules that mention the name, for to import all of them takes longer than a check."""
+        if name in self._found:
+            return self._found[name]
+        for module in self._modules if "_things" not in vars(self) else ():
+            if self._mentions(module, name):
+                self._found |= self._carried(module)
+                if name in self._found:
+                    return self._found[name]
+        return self._things.get(name)
+
+    def _mentions(self, module: str, name: str) -> bool:
+        try:
+            text = pkgutil.get_data(self.package, f"{module}.py")
+        except OSError:  # a folder, or installed without its source: it is looked into with all others
+            return False
+        return text is not None and f'"{name}"'.encode() in text
 
     def _installed(self, entry: metadata.EntryPoint, taken: Mapping[str, T]) -> T | None:
         """What an installed package adds; one that is broken must not keep the others from being used."""
@@ -80,12 +113,13 @@ class Registry(Mapping[str, T], Generic[T]):
         return None
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._things:
+        thing = self._find(name)
+        if thing is None:
             raise UnknownNameError(self.what, name, self._things)
-        return self._things[name]
+        return thing
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return isinstance(name, str) and self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._things)

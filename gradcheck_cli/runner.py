@@ -12,25 +12,24 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
-from gradcheck_cli.compare import Rule, beyond_rounding
+from gradcheck_cli.compare import Rule
 from gradcheck_cli.diagnosis.rules import Evidence, explain
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
-from gradcheck_cli.evidence import UNIT32, UNIT64
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
-from gradcheck_cli.numeric.noise import Noise, measure, measure_analytic
+from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.sampling import stacks_agree
-from gradcheck_cli.numeric.scales import lengths, natural_slope
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
+from gradcheck_cli.precision import finer, judge_rounding, vjp_unit
 from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
 from gradcheck_cli.tiers import judge
-from gradcheck_cli.tiers.scene import FAIL, PASS, Point, Sheet
+from gradcheck_cli.tiers.scene import Point
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
     """Noise, linearity and the three tiers, in the precision that suits the layer."""
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
-    fine = finer(setting, bench)
+    fine = finer(bench, spec.dtype)
     work = fine or bench
     objective = Objective(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
     objective.several = bench.several
@@ -266,45 +265,3 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
     )
-
-
-def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> None:
-    """Compare the low-precision gradient, whose formula is judged already, with the float64 one."""
-    wrt, unit = [sheet.name for sheet in sheets], float(np.finfo(dtype).eps) / 2
-    analytic = low.analytic(wrt)
-    rounding = measure_analytic(low, wrt, analytic, unit)
-    for sheet in sheets:
-        natural = natural_slope(point.noise, lengths(low.arrays[sheet.name].reshape(-1)))
-        bound = rounding.bound[sheet.name]
-        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, unit)
-        wrong &= sheet.outcome == PASS
-        sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
-        sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
-
-
-def vjp_unit(bench: Bench, noise: Noise) -> float:
-    """The round-off of the VJP: single if it returns single, or if forward computes in single."""
-    dtypes = [np.asarray(value).dtype for value in bench.gradients.values()]
-    return UNIT32 if noise.unit == UNIT32 or any(dtype == np.float32 for dtype in dtypes) else UNIT64
-
-
-def finer(setting: Setting, bench: Bench) -> Bench | None:
-    """A check in low precision, redone in float64 where the layer keeps it: what is judged then is its formula."""
-    if setting.spec.dtype not in ("float32", "float16"):
-        return None
-    wide: Mapping[str, Array] = {
-        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in bench.arrays.items()
-    }
-    fine = Bench(setting.layer, wide, bench.wrt, setting.ledger)
-    try:
-        fine.outputs = fine.forward(wide)
-        if any(part.dtype != np.float64 for part in fine.outputs):
-            return None
-        fine.cotangent = tuple(part.astype(np.float64) for part in bench.cotangent)
-        fine.gradients = fine.vjp(fine.cotangent, wide)
-    except Exception:  # noqa: BLE001 - a layer need not accept float64; it is then judged in its own precision
-        return None
-    coarse, exact = flatten(bench.outputs), flatten(fine.outputs)
-    if not np.allclose(coarse, exact, rtol=1e-2, atol=1e-2 * float(np.abs(exact).max(initial=0.0))):
-        return None
-    return fine

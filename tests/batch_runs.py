@@ -73,7 +73,10 @@ FILE = """\
 version: 1
 defaults: {{seed: {number}}}
 checks:
-  - {{name: soft, layer: softmax, arrays: {{x: {{shape: [4]}}}}, matrix: {{options.beta: [0.5, 2.0], seed: [0, {number}7]}}}}
+  - name: soft
+    layer: softmax
+    arrays: {{x: {{shape: [4]}}}}
+    matrix: {{options.beta: [0.5, 2.0], seed: [0, {number}7]}}
   - {{name: linear, layer: linear, options: {{in_features: 2, out_features: 3}}, matrix: {{dtype: [float64, float32]}}}}
   - {{name: tanh, layer: tanh, arrays: {{x: {{shape: [2, 3]}}}}}}
   - {{name: relu, layer: relu, arrays: {{x: [0.0, -1.0, 2.0]}}}}

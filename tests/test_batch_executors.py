@@ -26,7 +26,8 @@ def threads():
 def nothing():
     return None
 
-constant = 3
+def fails():
+    return 1 / 0
 """
 CLUSTER = """\
 import sys
@@ -74,16 +75,28 @@ def test_executor_that_breaks_is_made_again_and_only_the_guilty_check_is_an_erro
     [
         (
             ["--executor", "factories:processes"],
-            "Error: --executor: module 'factories' is not allowed; add --allow factories, or allow = [\"factories\"] under "
-            "[tool.gradcheck] in pyproject.toml",
+            (
+                """Error: --executor: module 'factories' is not allowed; add --allow factories, """
+                """or allow = ["factories"] under [tool.gradcheck] in pyproject.toml"""
+            ),
         ),
         (
-            ["--executor", "factories:constant", "--allow", "factories"],
-            "gradcheck: --executor: 'constant' in 'factories' is a int; must be a function or a class defined there",
+            ["--executor", "factories:proceses", "--allow", "factories"],
+            (
+                "Error: --executor: 'proceses' is not defined in factories.py; module 'factories' must define it itself, "
+                "not import it; did you mean 'processes'?"
+            ),
+        ),
+        (
+            ["--executor", "factories:fails", "--allow", "factories"],
+            "gradcheck: --executor factories:fails: ZeroDivisionError: division by zero",
         ),
         (
             ["--executor", "factories:nothing", "--allow", "factories"],
-            "gradcheck: --executor: factories:nothing() returned a NoneType; must return a concurrent.futures.Executor",
+            (
+                "gradcheck: --executor factories:nothing: the function returned a NoneType; must return a "
+                "concurrent.futures.Executor"
+            ),
         ),
         (
             ["--executor", "dask://127.0.0.1:1"],
@@ -107,8 +120,8 @@ def test_timeout_cannot_be_kept_by_an_executor(folder: Path) -> None:
     done = gradcheck("run", "a.yaml", *words, cwd=folder)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "Error: a.yaml::c000 has a timeout, which --executor can't keep: the worker can't be ended; use -n 1 or more, or "
-        "leave the timeout out."
+        "Error: a.yaml::c000 has a timeout, which --executor can't keep: the worker can't be ended; "
+        "use -n 1 or more, or leave the timeout out."
     )
 
 

@@ -39,9 +39,8 @@ def made(folder: Path, *words: str, code: int = 1, reports: tuple[str, ...] = ("
 
 def test_reports_do_not_depend_on_workers(files: Path) -> None:
     alone = made(files, "-n", "0")
-    assert alone["json"]["summary"] == {
-        **{"checks": 6 * IN_A_FILE, "passed": 8 * 6, "failed": 2 * 6, "inconclusive": 0, "errors": 0, "unmet": 6}
-    }
+    counts = {"checks": 6 * IN_A_FILE, "passed": 8 * 6, "failed": 2 * 6, "inconclusive": 0, "errors": 0, "unmet": 6}
+    assert alone["json"]["summary"] == counts
     assert [line["id"] for line in alone["jsonl"]] == [check["id"] for check in alone["json"]["checks"]]
     assert len(alone["table"]) == 6
     assert made(files, "-n", "2") == alone
@@ -203,9 +202,8 @@ def test_resume_makes_again_what_was_asked_otherwise(files: Path) -> None:
 def test_resume_needs_its_file(files: Path) -> None:
     done = gradcheck("run", "--resume", "none.jsonl", cwd=files)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "gradcheck: --resume none.jsonl: no such file; must be one of --report jsonl=none.jsonl, or be given beside that\n"
-    )
+    must = "must be one of --report jsonl=none.jsonl, or be given beside that"
+    assert done.stderr == f"gradcheck: --resume none.jsonl: no such file; {must}\n"
 
 
 def test_accepted_is_decided_anew_when_resumed(tmp_path: Path) -> None:

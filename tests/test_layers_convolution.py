@@ -151,7 +151,7 @@ def test_impossible_option_says_what_must_hold(layer: Any, fields: Any, shapes: 
 @pytest.mark.parametrize(
     ("layer", "fields", "shapes", "message"),
     [
-        (Conv1d, {}, {"x": (2, 3)}, "array 'x': shape (2, 3); must be (N, in_channels, W), every size at least 1"),
+        (Conv1d, {}, {"x": (2, 3)}, "array 'x': shape (2, 3); must be (N, in_channels, L), every size at least 1"),
         (
             Conv2d,
             {},
@@ -174,7 +174,7 @@ def test_impossible_option_says_what_must_hold(layer: Any, fields: Any, shapes: 
             Conv1d,
             {},
             {"x": (2, 3, 5), "W": (2, 4, 2)},
-            "array 'W': shape (2, 4, 2); must be (out_channels, in_channels / groups, kernel W) = (2, 3, 2)",
+            "array 'W': shape (2, 4, 2); must be (out_channels, in_channels / groups, kernel) = (2, 3, 2)",
         ),
         (
             ConvTranspose2d,

@@ -198,7 +198,7 @@ class Stateful(Clean):
     """Reads what an earlier call left behind."""
 
     def __init__(self, mode: str) -> None:
-        self.mode, self.calls, self.cache = mode, 0, np.zeros((3, 2))
+        self.mode, self.calls, self.pulls, self.cache = mode, 0, 0, np.zeros((3, 2))
         self.total: dict[str, Array] = {}
 
     def forward(self, x: Array, W: Array) -> Any:
@@ -227,8 +227,8 @@ class Stateful(Clean):
                 self.total[name] = self.total.get(name, 0) + g
             return {name: total.copy() for name, total in self.total.items()}
         if self.mode == "shape changes":
-            self.calls += 1
-            return {name: g[: 2 - self.calls % 2] for name, g in gradients.items()}
+            self.pulls += 1
+            return {name: g[: 2 - self.pulls % 2] for name, g in gradients.items()}
         return gradients
 
 

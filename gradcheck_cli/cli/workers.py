@@ -83,15 +83,16 @@ class Workers:
         wrong = refusal(name, self.allow, self.folders or (".",))
         if wrong:
             raise click.UsageError(f"--executor: {wrong}")
-        factory = resolve(name)
-        if not callable(factory):
-            raise click.UsageError(f"--executor: {name} is a {type(factory).__name__}; must be a function.")
 
         def make() -> Executor:
-            executor = factory()
+            try:
+                executor = resolve(name)()  # type: ignore[operator]
+            except Exception as error:
+                raise Refusal(f"gradcheck: --executor {name}: {type(error).__name__}: {error}") from error
             if not isinstance(executor, Executor):
                 came = type(executor).__name__
-                raise Refusal(f"--executor: {name}() returned a {came}; must return a concurrent.futures.Executor")
+                must = "must return a concurrent.futures.Executor"
+                raise Refusal(f"gradcheck: --executor {name}: the function returned a {came}; {must}")
             return executor
 
         return make, lambda: None

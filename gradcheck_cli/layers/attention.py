@@ -72,27 +72,27 @@ def lift_mask(mask: Array | None, ndim: int) -> Array | None:
 class ScaledDotProductAttention:
     """Attention of queries to keys, weighting values.
 
+    With `causal`, query i sees keys 0 .. i only. `scale` is 1/sqrt(E) by default.
+
     Formula:
-        A = softmax(scale q kᵀ) over the keys that are seen; 0 for the others, and for a query that sees none
+        A = softmax(scale q kᵀ) over the keys that a query sees; 0 for the others, and for a query that sees none
         y = A v
 
     Arrays:
         q (..., L, E): queries
         k (..., S, E): keys
         v (..., S, V): values
-        mask (L, S) or broadcast to (..., L, S): boolean, true where a query sees a key; with `masked`, or when given
+        mask (L, S) or broadcasting to (..., L, S): boolean, true where a query sees a key; with `masked`, or when given
         y (..., L, V): output
 
-    causal: query i sees keys 0 .. i only. scale: 1/sqrt(E) by default.
-
     VJP:
-        with P = dy vᵀ and D = A (P - Σ A P), the sum over the keys:
+        with P = dy vᵀ and D = A (P - Σ A P), element by element, with the sum over the keys
         dL/dq = scale D k
         dL/dk = scale Dᵀ q
         dL/dv = Aᵀ dy
 
     Source:
-        Vaswani et al., Attention Is All You Need (2017), equation 1
+        Vaswani et al., Attention Is All You Need (2017), section 3.2.1
     """
 
     name: ClassVar[str] = "scaled_dot_product_attention"
@@ -146,9 +146,10 @@ class RotaryEmbedding:
     """Rotation of pairs of features by angles that grow with the position.
 
     Formula:
-        θ[p, i] = (offset + p) base^(-2i/E) for position p = 0 .. L-1 and pair i = 0 .. E/2-1
+        θ[p, i] = (offset + p) base^(-2i/E) for the positions p = 0 .. L-1 and the pairs i = 0 .. E/2-1
         (y_a, y_b) = (x_a cos θ - x_b sin θ, x_a sin θ + x_b cos θ)
-        pairs: adjacent: (a, b) = (2i, 2i+1); pairs: halves: (a, b) = (i, i + E/2)
+        pairs: adjacent    (a, b) = (2i, 2i+1)
+        pairs: halves      (a, b) = (i, i + E/2)
 
     Arrays:
         x (..., L, E): input, E even
@@ -158,7 +159,7 @@ class RotaryEmbedding:
         (dL/dx_a, dL/dx_b) = (dy_a cos θ + dy_b sin θ, -dy_a sin θ + dy_b cos θ), the rotation by -θ
 
     Source:
-        Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), equation 34
+        Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), section 3.4.2
     """
 
     name: ClassVar[str] = "rotary_embedding"

@@ -26,6 +26,8 @@ class _Options:
     """The options of every convolution, and the shapes of the arrays that follow from them."""
 
     rank: ClassVar[int]
+    axes: ClassVar[str]
+    kernel_axes: ClassVar[str]
     transposed: ClassVar[bool] = False
 
     in_channels: int | None = None
@@ -50,8 +52,7 @@ class _Options:
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
         x, W, b = given.get("x"), given.get("W"), given.get("b")
-        axes = ", ".join("DHW"[-self.rank :])
-        for name, shape, must in (("x", x, f"(N, in_channels, {axes})"), ("W", W, self._weight_axes())):
+        for name, shape, must in (("x", x, f"(N, in_channels, {self.axes})"), ("W", W, self._weight_axes())):
             if shape is not None and (len(shape) != self.rank + 2 or 0 in shape):
                 raise ArrayError(name, f"shape {shape}", f"must be {must}, every size at least 1")
         channels, out = self._channels(x, W, b)
@@ -76,7 +77,7 @@ class _Options:
 
     def _weight_axes(self) -> str:
         channels = "in_channels, out_channels / groups" if self.transposed else "out_channels, in_channels / groups"
-        return f"({channels}, {', '.join(f'kernel {axis}' for axis in 'DHW'[-self.rank :])})"
+        return f"({channels}, {self.kernel_axes})"
 
     def _weight_shape(self, channels: int, out: int, kernel: Shape) -> Shape:
         return (channels, out // self.groups, *kernel) if self.transposed else (out, channels // self.groups, *kernel)
@@ -145,6 +146,8 @@ class Conv1d(_Options):
 
     name: ClassVar[str] = "conv1d"
     rank: ClassVar[int] = 1
+    axes: ClassVar[str] = "L"
+    kernel_axes: ClassVar[str] = "kernel"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({"in_channels": 3, "out_channels": 4, "kernel_size": 3}),
         Example({"stride": 2, "padding": 1, "dilation": 2}, {"x": (2, 3, 8), "W": (4, 3, 3)}),
@@ -188,6 +191,8 @@ class Conv2d(_Options):
 
     name: ClassVar[str] = "conv2d"
     rank: ClassVar[int] = 2
+    axes: ClassVar[str] = "H, W"
+    kernel_axes: ClassVar[str] = "kernel H, kernel W"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2)}),
         Example({"stride": (2, 3), "padding": (1, 2)}, {"x": (2, 3, 6, 7), "W": (4, 3, 3, 2)}),
@@ -233,6 +238,8 @@ class ConvTranspose2d(_Options):
 
     name: ClassVar[str] = "conv_transpose2d"
     rank: ClassVar[int] = 2
+    axes: ClassVar[str] = "H, W"
+    kernel_axes: ClassVar[str] = "kernel H, kernel W"
     transposed: ClassVar[bool] = True
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2)}),

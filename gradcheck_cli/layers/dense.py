@@ -255,8 +255,8 @@ class Outer:
         dL/dz_j = Σ_i dy_ij x_i
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 2.2.2, for the product of a column x and a row zᵀ
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 2.2, for the product of a column x and a row zᵀ
     """
 
     name: ClassVar[str] = "outer"

@@ -37,7 +37,8 @@ class GroupNorm:
     """Group normalisation: mean and variance of each sample over a group of channels.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), m and s the mean and variance over S and the C / groups channels of a group
+        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over S and the C / groups channels of a
+            group, for each sample
         y = gamma n + beta
 
     Arrays:
@@ -47,12 +48,12 @@ class GroupNorm:
         y (N, C, *S): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), where g = gamma dy, means over the group
-        dL/dgamma = Σ dy n, summed over N and S
-        dL/dbeta = Σ dy, summed over N and S
+        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over the group
+        dL/dgamma = Σ dy n, over N and S
+        dL/dbeta = Σ dy, over N and S
 
     Source:
-        Wu, He, Group Normalization (2018), equations 1, 2, 6 and 7
+        Wu, He, Group Normalization (2018), section 3
     """
 
     name: ClassVar[str] = "group_norm"
@@ -95,7 +96,7 @@ class InstanceNorm:
     """Instance normalisation: mean and variance of each channel of each sample.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), m and s the mean and variance of x over S
+        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over S, for each channel of each sample
         y = gamma n + beta
 
     Arrays:
@@ -105,12 +106,13 @@ class InstanceNorm:
         y (N, C, *S): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), where g = gamma dy, means over S
-        dL/dgamma = Σ dy n, summed over N and S
-        dL/dbeta = Σ dy, summed over N and S
+        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over S
+        dL/dgamma = Σ dy n, over N and S
+        dL/dbeta = Σ dy, over N and S
 
     Source:
-        Ulyanov, Vedaldi, Lempitsky, Instance Normalization (2016), section 2
+        Ulyanov, Vedaldi, Lempitsky, Instance Normalization: The Missing Ingredient for Fast Stylization (2016),
+            section 2
     """
 
     name: ClassVar[str] = "instance_norm"

@@ -70,8 +70,8 @@ class Matmul:
         dL/dB = Aᵀ dY, summed over the leading axes along which B was broadcast
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 2.2.2
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 2.2
     """
 
     name: ClassVar[str] = "matmul"
@@ -123,8 +123,8 @@ class Inverse:
         dL/dA = -Yᵀ dY Yᵀ
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 2.2.3
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 2.2
     """
 
     name: ClassVar[str] = "inverse"
@@ -165,8 +165,8 @@ class Solve:
         dL/dA = -(A⁻ᵀ dy) yᵀ, summed over the leading axes along which A was broadcast
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 2.3.1
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 2.3
     """
 
     name: ClassVar[str] = "solve"
@@ -223,8 +223,8 @@ class Logdet:
         dL/dA = dy A⁻ᵀ
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 2.2.4
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 2.2
     """
 
     name: ClassVar[str] = "logdet"

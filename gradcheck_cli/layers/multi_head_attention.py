@@ -22,25 +22,27 @@ def _outer_sum(dy: Array, x: Array) -> Array:
 class MultiHeadAttention:
     """Attention in several heads: of an input to itself, or to a memory (cross attention).
 
+    With `causal`, query i sees keys 0 .. i only. A head of a query that sees no key is zero.
+
     Formula:
-        q = x Wqᵀ, k = m Wkᵀ, v = m Wvᵀ, where m is memory if there is one, else x
+        q = x Wqᵀ, k = m Wkᵀ, v = m Wvᵀ, with m = memory if there is one, else x
         each is split along its last axis into `heads` parts of size E / heads
-        u = the heads side by side, each softmax(q kᵀ / sqrt(E / heads)) v over the keys that are seen
+        u = the heads side by side, each softmax(q kᵀ / sqrt(E / heads)) v over the keys that a query sees
         y = u Woᵀ
 
     Arrays:
         x (..., L, E): input, E = features
-        Wq (E, E), Wk (E, M), Wv (E, M), Wo (E, E): projection weights; M = E without a memory
+        Wq (E, E): weight of the queries
+        Wk (E, M), Wv (E, M): weights of the keys and values, M = E without a memory
+        Wo (E, E): weight of the output
         memory (..., S, M): what the keys and values come from; with `cross`, or when given
-        mask (L, S) or broadcast to (..., L, S): boolean, true where a query sees a key; with `masked`, or when given
+        mask (L, S) or broadcasting to (..., L, S): boolean, true where a query sees a key; with `masked`, or when given
         y (..., L, E): output
 
-    causal: query i sees keys 0 .. i only. The output of a query that sees no key is zero.
-
     VJP:
-        with du = dy Wo, and dq, dk, dv from du head by head as in scaled_dot_product_attention:
-        dL/dx = dq Wq, and + dk Wk + dv Wv without a memory
-        dL/dmemory = dk Wk + dv Wv
+        with du = dy Wo, and dq, dk, dv from du, head by head, as in scaled_dot_product_attention
+        with a memory: dL/dx = dq Wq, dL/dmemory = dk Wk + dv Wv
+        without: dL/dx = dq Wq + dk Wk + dv Wv
         dL/dWq = Σ dqᵀ x, dL/dWk = Σ dkᵀ m, dL/dWv = Σ dvᵀ m, dL/dWo = Σ dyᵀ u, over positions and leading axes
 
     Source:

@@ -72,8 +72,9 @@ class BatchNorm:
     Formula:
         n = (x - m) / sqrt(s + eps)
         y = gamma n + beta
-        training: m and s are the mean and the variance (divided by their number) of x over N and S, for each channel
-        evaluation (training: false): m = running_mean, s = running_var
+        training: true     m and s are the mean and the variance of x over N and S, for each channel
+        training: false    m = running_mean, s = running_var
+        a variance is the mean of the squared distances from the mean
 
     Arrays:
         x (N, C, *S): input; S are the spatial axes, if any
@@ -84,16 +85,17 @@ class BatchNorm:
         y (N, C, *S): output
 
     VJP:
-        with g = gamma dy, and means and sums over N and S:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps) in training
-        dL/dx = g / sqrt(s + eps) in evaluation
+        with g = gamma dy, and means and sums over N and S
+        training: true     dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps)
+        training: false    dL/dx = g / sqrt(s + eps)
         dL/dgamma = Σ dy n
         dL/dbeta = Σ dy
         dL/drunning_mean = -Σ g / sqrt(s + eps)
         dL/drunning_var = -½ Σ g n / (s + eps)
 
     Source:
-        Ioffe, Szegedy, Batch Normalization (2015), algorithms 1 and 2
+        Ioffe, Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift
+            (2015), section 3
     """
 
     name: ClassVar[str] = "batch_norm"
@@ -177,7 +179,7 @@ class LayerNorm:
     """Layer normalisation over the last axes.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), m and s the mean and variance of x over the axes in F
+        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over the axes in F
         y = gamma n + beta
 
     Arrays:
@@ -187,12 +189,12 @@ class LayerNorm:
         y (..., *F): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), where g = gamma dy
-        dL/dgamma = Σ dy n, summed over the leading axes
-        dL/dbeta = Σ dy, summed over the leading axes
+        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over the axes in F
+        dL/dgamma = Σ dy n, over the leading axes
+        dL/dbeta = Σ dy, over the leading axes
 
     Source:
-        Ba, Kiros, Hinton, Layer Normalization (2016), equation 3
+        Ba, Kiros, Hinton, Layer Normalization (2016), section 3; the gain and shift of its section 3.1
     """
 
     name: ClassVar[str] = "layer_norm"

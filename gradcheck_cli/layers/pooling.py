@@ -45,13 +45,15 @@ class MaxPool2d:
 
     Formula:
         y[n, c, i, j] = max_{k, l} x[n, c, i·stride + k·dilation - padding, likewise j, l]
+        the stride is the kernel by default
 
     Arrays:
         x (N, C, H, W) or (..., H, W): input
         y (..., (H + 2·padding - dilation·(kernel - 1) - 1) // stride + 1, likewise W): output
 
     VJP:
-        dL/dx[p] = Σ dy of the windows in which x[p] is the largest; of ties the first wins
+        dL/dx[n, c, p] = Σ dy, over the windows in which x[n, c, p] is the largest
+        of ties the first takes all, which is a subgradient
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.3
@@ -99,13 +101,15 @@ class AvgPool2d:
 
     Formula:
         y[n, c, i, j] = 1/m Σ_{k, l} x[n, c, i·stride + k - padding, j·stride + l - padding]
+        m is the number of elements that the window counts: all of the kernel, or those within x without
+            count_include_pad; the stride is the kernel by default
 
     Arrays:
         x (N, C, H, W) or (..., H, W): input
         y (..., (H + 2·padding - kernel) // stride + 1, likewise W): output
 
     VJP:
-        dL/dx[p] = Σ dy/m of the windows that hold x[p], m being the number of elements that the window counts
+        dL/dx[n, c, p] = Σ dy/m, over the windows that hold the position p
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.3

@@ -46,7 +46,7 @@ class Rnn:
     """Simple recurrent layer over time.
 
     Formula:
-        h[t] = act(W x[t] + U h[t-1] + b) for t = 0 .. T-1, h[-1] = h, act is tanh or relu
+        h[t] = act(W x[t] + U h[t-1] + b) for t = 0 .. T-1, with h[-1] = h; act is tanh or relu
         y[t] = h[t]
 
     Arrays:
@@ -58,11 +58,11 @@ class Rnn:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first, d[t] = dy[t] + a[t+1] U, d[T-1] = dy[T-1]
+        from the last step to the first: d[T-1] = dy[T-1], d[t] = dy[t] + a[t+1] U
         a[t] = d[t] (1 - h[t]²) for tanh, d[t] [h[t] > 0] for relu
         dL/dx[t] = a[t] W
         dL/dh = a[0] U
-        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], summed over time and the leading axes
+        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], over time and the leading axes
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 10.2.2
@@ -98,7 +98,7 @@ class Lstm:
     """Long short-term memory over time.
 
     Formula:
-        (h[t], c[t]) = lstm_cell(x[t], h[t-1], c[t-1]) for t = 0 .. T-1, h[-1] = h, c[-1] = c
+        (h[t], c[t]) = lstm_cell(x[t], h[t-1], c[t-1]) for t = 0 .. T-1, with h[-1] = h and c[-1] = c
         y[t] = h[t]
 
     Arrays:
@@ -111,14 +111,15 @@ class Lstm:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first, each through the VJP of lstm_cell, with a[t] as there:
-        dh[t] = dy[t] + a[t+1] U, dc[t] = m[t+1] f[t+1]; at the last step dh = dy[T-1], dc = 0
+        from the last step to the first: dh[T-1] = dy[T-1], dc[T-1] = 0; dh[t] = dy[t] + a[t+1] U,
+            dc[t] = m[t+1] f[t+1]
+        a[t] and m[t] from dh[t] and dc[t] by the VJP of lstm_cell
         dL/dx[t] = a[t] W
         dL/dh = a[0] U, dL/dc = m[0] f[0]
-        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], summed over time and the leading axes
+        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], over time and the leading axes
 
     Source:
-        Graves, Supervised Sequence Labelling with Recurrent Neural Networks (2012), section 4.6 (without peepholes)
+        Graves, Supervised Sequence Labelling with Recurrent Neural Networks (2012), chapter 4, without peepholes
     """
 
     name: ClassVar[str] = "lstm"
@@ -150,7 +151,7 @@ class Gru:
     """Gated recurrent unit over time.
 
     Formula:
-        h[t] = gru_cell(x[t], h[t-1]) for t = 0 .. T-1, h[-1] = h
+        h[t] = gru_cell(x[t], h[t-1]) for t = 0 .. T-1, with h[-1] = h
         y[t] = h[t]
 
     Arrays:
@@ -162,15 +163,16 @@ class Gru:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first, each through the VJP of gru_cell, with a[t] as there:
-        dh[t] = dy[t] + the gradient that step t+1 passes to its h; at the last step dh = dy[T-1]
+        from the last step to the first: d[T-1] = dy[T-1], d[t] = dy[t] + the dL/dh of step t+1
+        each step turns d[t] into its a[t], dL/dh, dL/dU by the VJP of gru_cell
         dL/dx[t] = a[t] W
-        dL/dh = what step 0 passes to its h
-        dL/dW, dL/dU, dL/db: the sums of the steps over time and the leading axes
+        dL/dh = the dL/dh of step 0
+        dL/dW = Σ a[t]ᵀ x[t], dL/db = Σ a[t], dL/dU = the sum of those of the steps, over time and the leading axes
 
     Source:
-        Cho et al., Learning Phrase Representations using RNN Encoder-Decoder (2014), equations 5 to 8 (reset_after:
-        false); Keras, GRU, reset_after (true)
+        reset_after: false: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical
+            Machine Translation (2014), section 2.3
+        reset_after: true: documentation of Keras and of torch.nn.GRU
     """
 
     name: ClassVar[str] = "gru"

@@ -84,7 +84,7 @@ class RnnCell:
     """One step of a simple recurrent layer.
 
     Formula:
-        y = act(W x + U h + b), act is tanh or relu
+        y = act(W x + U h + b); act is tanh or relu
 
     Arrays:
         x (D,) or (..., D): input, D = input_size
@@ -95,7 +95,7 @@ class RnnCell:
         y (H,) or (..., H): state after
 
     VJP:
-        with a = dy (1 - y²) for tanh, dy [y > 0] for relu, and sums over the leading axes:
+        with a = dy (1 - y²) for tanh, dy [y > 0] for relu, and sums over the leading axes
         dL/dx = a W
         dL/dh = a U
         dL/dW = Σ aᵀ x
@@ -103,7 +103,8 @@ class RnnCell:
         dL/db = Σ a
 
     Source:
-        Elman, Finding Structure in Time (1990); Goodfellow, Bengio, Courville, Deep Learning (2016), section 10.2.2
+        Elman, Finding Structure in Time (1990)
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 10.2.2
     """
 
     name: ClassVar[str] = "rnn_cell"
@@ -136,7 +137,7 @@ class LstmCell:
     """One step of a long short-term memory.
 
     Formula:
-        (i, f, g, o) = W x + U h + b, split into four gates of H rows each, in this order
+        (i, f, g, o) = W x + U h + b, four gates of H rows each, in this order
         c' = σ(f) c + σ(i) tanh(g)
         h' = σ(o) tanh(c')
 
@@ -150,7 +151,7 @@ class LstmCell:
         (h', c'): two outputs, each (H,) or (..., H); dy is (dh', dc')
 
     VJP:
-        with the gates after their activation, m = dc' + dh' o (1 - tanh²(c')), and sums over the leading axes:
+        with i, f, g, o after σ and tanh, m = dc' + dh' o (1 - tanh²(c')), and sums over the leading axes
         a = (m g i (1 - i), m c f (1 - f), m i (1 - g²), dh' tanh(c') o (1 - o))
         dL/dx = a W
         dL/dh = a U
@@ -160,8 +161,7 @@ class LstmCell:
         dL/db = Σ a
 
     Source:
-        Gers, Schmidhuber, Cummins, Learning to Forget (2000); Goodfellow, Bengio, Courville, Deep Learning (2016),
-        section 10.10.1
+        Gers, Schmidhuber, Cummins, Learning to Forget: Continual Prediction with LSTM (2000)
     """
 
     name: ClassVar[str] = "lstm_cell"
@@ -195,12 +195,12 @@ class GruCell:
     """One step of a gated recurrent unit.
 
     Formula:
-        (r, u, n) are three gates of H rows each in W, U and b, in this order
         r = σ(W_r x + U_r h + b_r)
         u = σ(W_u x + U_u h + b_u)
-        n = tanh(W_n x + b_n + r (U_n h)) with reset_after
-        n = tanh(W_n x + b_n + U_n (r h)) without
+        reset_after: true     n = tanh(W_n x + b_n + r (U_n h))
+        reset_after: false    n = tanh(W_n x + b_n + U_n (r h))
         y = (1 - u) n + u h
+        the rows of W, U and b belong to the gates r, u and n, H to each, in this order
 
     Arrays:
         x (D,) or (..., D): input, D = input_size
@@ -211,17 +211,20 @@ class GruCell:
         y (H,) or (..., H): state after
 
     VJP:
-        with a_n = dy (1 - u)(1 - n²), a_u = dy (h - n) u (1 - u), a = (a_r, a_u, a_n), and sums over the leading axes:
-        a_r = a_n (U_n h) r (1 - r) with reset_after, (a_n U_n) h r (1 - r) without
+        with a_n = dy (1 - u)(1 - n²), a_u = dy (h - n) u (1 - u), a = (a_r, a_u, a_n), and sums over the leading axes
         dL/dx = a W
-        dL/dh = dy u + a_r U_r + a_u U_u + (a_n r) U_n with reset_after, the last term (a_n U_n) r without
         dL/dW = Σ aᵀ x
-        dL/dU = Σ aᵀ h, where in U_n a_n r stands for a_n with reset_after, and r h for h without
         dL/db = Σ a
+        dL/dU_r = Σ a_rᵀ h, dL/dU_u = Σ a_uᵀ h
+        reset_after: true     a_r = a_n (U_n h) r (1 - r)
+            dL/dh = dy u + a_r U_r + a_u U_u + (a_n r) U_n, dL/dU_n = Σ (a_n r)ᵀ h
+        reset_after: false    a_r = (a_n U_n) h r (1 - r)
+            dL/dh = dy u + a_r U_r + a_u U_u + (a_n U_n) r, dL/dU_n = Σ a_nᵀ (r h)
 
     Source:
-        Cho et al., Learning Phrase Representations using RNN Encoder-Decoder (2014), equations 5 to 8 (reset_after:
-        false); Keras, GRU, reset_after (true)
+        reset_after: false: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical
+            Machine Translation (2014), section 2.3
+        reset_after: true: documentation of Keras and of torch.nn.GRU
     """
 
     name: ClassVar[str] = "gru_cell"

@@ -162,10 +162,11 @@ class Max:
         y (...) without the axes, or with size 1 there with keepdims: output
 
     VJP:
-        dL/dx = dy at the largest element, 0 elsewhere; of ties the first takes all, which is a subgradient
+        dL/dx = dy at the largest element, 0 elsewhere
+        of ties the first takes all, which is a subgradient
 
     Source:
-        Beck, First-Order Methods in Optimization (2017), theorem 3.50
+        Beck, First-Order Methods in Optimization (2017), chapter 3, the max rule of subdifferential calculus
     """
 
     name: ClassVar[str] = "max"
@@ -211,7 +212,7 @@ class CumSum:
         dL/dx[j] = Σ_{i ≥ j} dy[i], the running sum from the other end
 
     Source:
-        Blelloch, Prefix Sums and Their Applications (1990), section 1; its matrix is triangular, the VJP its transpose
+        Blelloch, Prefix Sums and Their Applications (1990); its matrix is triangular, and the VJP is the transpose
     """
 
     name: ClassVar[str] = "cumsum"
@@ -241,7 +242,7 @@ class Sort:
     """Sort along an axis.
 
     Formula:
-        y[i] = x[σ(i)], σ the stable order of x, ascending or descending
+        y[i] = x[σ(i)], with σ the stable order of x along the axis, ascending or descending
 
     Arrays:
         x (...): input

@@ -79,7 +79,7 @@ class RmsNorm:
     """Root mean square normalisation over the last axes, with a gain.
 
     Formula:
-        n = x / sqrt(mean(x²) + eps), the mean over the axes in F
+        n = x / sqrt(mean(x²) + eps), with the mean over the axes in F
         y = gamma n
 
     Arrays:
@@ -88,11 +88,11 @@ class RmsNorm:
         y (..., *F): output
 
     VJP:
-        dL/dx = (g - n mean(g n)) / sqrt(mean(x²) + eps), where g = gamma dy
-        dL/dgamma = Σ dy n, summed over the leading axes
+        dL/dx = (g - n mean(g n)) / sqrt(mean(x²) + eps), with g = gamma dy, and means over the axes in F
+        dL/dgamma = Σ dy n, over the leading axes
 
     Source:
-        Zhang, Sennrich, Root Mean Square Layer Normalization (2019), equation 4
+        Zhang, Sennrich, Root Mean Square Layer Normalization (2019), there with eps = 0
     """
 
     name: ClassVar[str] = "rms_norm"
@@ -129,21 +129,21 @@ class RmsNorm:
 class L2Normalize:
     """Division by the Euclidean norm along one axis.
 
+    eps is raised to the smallest normal number of the dtype where it is below that (6.1e-5 for float16).
+
     Formula:
-        y = x / max(‖x‖, eps), ‖x‖ = sqrt(Σ x²) along the axis
+        y = x / max(‖x‖, eps), with ‖x‖ = sqrt(Σ x²) along the axis
 
     Arrays:
         x (...): input; `axis` counts from its first axis, or from its last if negative
         y (...): output, same shape as x
 
-    eps is raised to the smallest normal number of the dtype where it is below that (6.1e-5 for float16).
-
     VJP:
-        dL/dx = (dy - y Σ dy y) / ‖x‖ where ‖x‖ > eps, the sum along the axis
+        dL/dx = (dy - y Σ dy y) / ‖x‖ where ‖x‖ > eps, with the sum along the axis
         dL/dx = dy / eps elsewhere
 
     Source:
-        Petersen, Pedersen, The Matrix Cookbook (2012), section 2.6.1
+        Petersen, Pedersen, The Matrix Cookbook (2012), section 2.6
     """
 
     name: ClassVar[str] = "l2_normalize"
@@ -197,7 +197,7 @@ class WeightNorm:
     """Weights from a direction and one length per output.
 
     Formula:
-        w = g v / ‖v‖, where ‖v‖ = sqrt(Σ v²) over all axes but `dim`
+        w = g v / ‖v‖, with ‖v‖ = sqrt(Σ v²) over all axes but `dim`
 
     Arrays:
         v (...): direction, not zero; `dim` is the axis of the outputs
@@ -205,11 +205,12 @@ class WeightNorm:
         w (...): weights, same shape as v
 
     VJP:
-        dL/dv = g (dy - u Σ dy u) / ‖v‖, where u = v / ‖v‖, the sum over all axes but `dim`
-        dL/dg = Σ dy u, summed over all axes but `dim`
+        dL/dv = g (dy - u Σ dy u) / ‖v‖, with u = v / ‖v‖, and the sum over all axes but `dim`
+        dL/dg = Σ dy u, over all axes but `dim`
 
     Source:
-        Salimans, Kingma, Weight Normalization (2016), equations 2 and 3
+        Salimans, Kingma, Weight Normalization: A Simple Reparameterization to Accelerate Training of Deep Neural
+            Networks (2016), section 2
     """
 
     name: ClassVar[str] = "weight_norm"

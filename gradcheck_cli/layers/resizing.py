@@ -75,19 +75,18 @@ class Pad:
     `widths` holds a pair (before, after) for each axis, the last axis first, as in torch.
 
     Formula:
-        y[i] = x[i - before] within x; outside: value (constant), the mirror image without the edge (reflect), or the
-        nearest element (edge)
+        y[i] = x[i - before] within x
+        outside: value (constant), the mirror image without the edge (reflect), or the nearest element (edge)
 
     Arrays:
         x (...): input
         y (...), each padded axis longer by before + after: output
 
     VJP:
-        dL/dx[p] = Σ dy[i], over the i at which y is a copy of x[p]
+        dL/dx[p] = Σ dy[i], over all i at which y is a copy of x[p]
 
     Source:
-        Dumoulin, Visin, A guide to convolution arithmetic for deep learning (2016), section 1.1; a gather, whose
-        adjoint is the scatter-add
+        Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5, for zeros; the other modes as in numpy.pad
     """
 
     name: ClassVar[str] = "pad"

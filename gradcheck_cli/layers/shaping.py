@@ -247,8 +247,8 @@ class Where:
         y (...), the shape to which the three broadcast: output
 
     VJP:
-        dL/da = dy where condition, else 0, summed over the axes along which a was repeated
-        dL/db = dy where not condition, else 0, summed over the axes along which b was repeated
+        dL/da = dy where condition, else 0; Σ over the axes along which a was repeated
+        dL/db = dy where not condition, else 0; Σ over the axes along which b was repeated
 
     Source:
         Griewank, Walther, Evaluating Derivatives (2008), section 3.2
@@ -257,6 +257,8 @@ class Where:
     name: ClassVar[str] = "where"
     EXAMPLES: ClassVar[tuple[Example, ...]] = (
         Example({}, {"a": (3, 4)}),
+        Example({}, {"a": (2, 3, 4), "b": (3, 4), "condition": (4,)}),
+        Example({}, {"a": (4,), "b": (2, 4), "condition": (3, 2, 4)}),
         Example({}, {"a": (2, 3, 4), "b": (3, 1), "condition": (4,)}),
         Example({}, {"a": (1, 4), "b": (), "condition": (3, 4)}),
     )

@@ -101,8 +101,8 @@ class Eigh:
         dL/dA = V diag(dy) Vᵀ
 
     Source:
-        Giles, Collected matrix derivative results for forward and reverse mode algorithmic differentiation (2008),
-            section 3.1
+        Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
+            differentiation (2008), section 3.1
     """
 
     name: ClassVar[str] = "eigh"

@@ -117,11 +117,11 @@ class Detector:
         shapes = self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
         for i in range(count):
-            if not self._add(axis, np.arange(count) == i, places, reach):
+            if not self._add(axis, np.asarray(np.arange(count) == i), places, reach):
                 return None
         rng = np.random.default_rng(2)
         for _ in range(4):
-            chosen = rng.random(count) < 0.5
+            chosen = np.asarray(rng.random(count) < 0.5)
             seen = self.moved(self.slices(axis, chosen))
             if seen is None:
                 return None

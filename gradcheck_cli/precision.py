@@ -1,0 +1,58 @@
+"""Low precision is judged twice: the formula in float64, where the layer keeps it, and the rounding against that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gradcheck_cli.compare import beyond_rounding
+from gradcheck_cli.evidence import UNIT32, UNIT64
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.noise import Noise, measure_analytic
+from gradcheck_cli.numeric.objective import Objective, flatten
+from gradcheck_cli.numeric.scales import lengths, natural_slope
+from gradcheck_cli.plumbing.bench import Bench
+from gradcheck_cli.tiers.scene import FAIL, PASS, Point, Sheet
+
+
+def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> None:
+    """Compare the low-precision gradient, whose formula is judged already, with the float64 one."""
+    wrt, unit = [sheet.name for sheet in sheets], float(np.finfo(dtype).eps) / 2
+    analytic = low.analytic(wrt)
+    rounding = measure_analytic(low, wrt, analytic, unit)
+    for sheet in sheets:
+        natural = natural_slope(point.noise, lengths(low.arrays[sheet.name].reshape(-1)))
+        bound = rounding.bound[sheet.name]
+        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, unit)
+        wrong &= sheet.outcome == PASS
+        sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
+        sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
+
+
+def vjp_unit(bench: Bench, noise: Noise) -> float:
+    """The round-off of the VJP: single if it returns single, or if forward computes in single."""
+    dtypes = [np.asarray(value).dtype for value in bench.gradients.values()]
+    return UNIT32 if noise.unit == UNIT32 or any(dtype == np.float32 for dtype in dtypes) else UNIT64
+
+
+def finer(bench: Bench, dtype: str) -> Bench | None:
+    """A check in low precision, redone in float64 where the layer keeps it: what is judged then is its formula."""
+    if dtype not in ("float32", "float16"):
+        return None
+    wide: Mapping[str, Array] = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in bench.arrays.items()
+    }
+    fine = Bench(bench.layer, wide, bench.wrt, bench.ledger)
+    try:
+        fine.outputs = fine.forward(wide)
+        if any(part.dtype != np.float64 for part in fine.outputs):
+            return None
+        fine.cotangent = tuple(part.astype(np.float64) for part in bench.cotangent)
+        fine.gradients = fine.vjp(fine.cotangent, wide)
+    except Exception:  # noqa: BLE001 - a layer need not accept float64; it is then judged in its own precision
+        return None
+    coarse, exact = flatten(bench.outputs), flatten(fine.outputs)
+    if not np.allclose(coarse, exact, rtol=1e-2, atol=1e-2 * float(np.abs(exact).max(initial=0.0))):
+        return None
+    return fine
