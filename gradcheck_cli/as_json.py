@@ -16,6 +16,11 @@ SCHEMA_VERSION = 1
 
 def of_run(run: RunResult) -> dict[str, Any]:
     """The run with everything in it, and what it ran on."""
+    return {**head_of_run(run), "checks": [of_check(check) for check in run.checks]}
+
+
+def head_of_run(run: RunResult) -> dict[str, Any]:
+    """What stands before the checks: of ten thousand of these it is not wise to make one mapping."""
     plain = {
         "schema_version": SCHEMA_VERSION,
         **(vars(run.versions) if run.versions else _versions()),
@@ -25,7 +30,7 @@ def of_run(run: RunResult) -> dict[str, Any]:
         **({"shard": _shard(run, *run.shard)} if run.shard else {}),
         "summary": vars(run.summary),
     }
-    return {**_strict(plain), "checks": [of_check(check) for check in run.checks]}
+    return dict(_strict(plain))
 
 
 def _shard(run: RunResult, index: int, count: int) -> dict[str, Any]:

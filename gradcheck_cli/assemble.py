@@ -174,7 +174,8 @@ def step_warnings(point: Point, sheets: Sequence[Sheet], spec: CheckSpec) -> lis
     """An explicit step whose own error is above the explicit tolerance cannot show that it is kept."""
     if not point.fixed_step or spec.tolerance is None:
         return []
-    late, total = sum(int((sheet.tier > 1).sum()) for sheet in sheets), sum(sheet.tier.size for sheet in sheets)
+    beyond = [(sheet.tier > 1) & np.isin(sheet.outcome, (PASS, INCONCLUSIVE)) for sheet in sheets]
+    late, total = sum(int(part.sum()) for part in beyond), sum(part.size for part in beyond)
     if not late:
         return []
     sentence = (

@@ -195,7 +195,8 @@ def wrong_links(setting: Setting, number: int, bench: Bench) -> Iterator[Finding
             wrong.append((k, f"link {k} ({chain.labels[k]})", why))
     if wrong:
         k, link, why = wrong[-1]
-        others = f"; {', '.join(name for _, name, _ in wrong[:-1])} is wrong too" if wrong[1:] else ""
+        others = ", ".join(name for _, name, _ in wrong[:-1])
+        others = f"; {others} {'are' if wrong[2:] else 'is'} wrong too" if others else ""
         yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
 
 
@@ -246,7 +247,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     objective.stacks = stacks_agree(objective, wrt, centre, noise)
     other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
-    findings += linearity(objective, wrt, work.gradients, rounding, other)
+    findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
     columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
     findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()

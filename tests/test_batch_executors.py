@@ -83,8 +83,8 @@ def test_executor_that_breaks_is_made_again_and_only_the_guilty_check_is_an_erro
         (
             ["--executor", "factories:proceses", "--allow", "factories"],
             (
-                "Error: --executor: 'proceses' is not defined in factories.py; module 'factories' must define it itself, "
-                "not import it; did you mean 'processes'?"
+                "Error: --executor: 'proceses' is not defined in factories.py; module 'factories' must define it "
+                "itself, not import it; did you mean 'processes'?"
             ),
         ),
         (

@@ -74,8 +74,8 @@ def test_entry_of_linear_is_whole(listed: list[dict[str, Any]]) -> None:
 def test_page_of_softmax_tells_everything() -> None:
     told = printed("softmax")
     for part in (
-        "softmax (exponentials)\nProbabilities proportional to",
-        "\n\nFormula\n  y_i = exp(β x_i) / Σ_k exp(β x_k)\n\n",
+        "softmax (normalised exponentials)\nProbabilities proportional to",
+        "\n\nFormula\n  y_i = exp(β x_i) / Σ_k exp(β x_k), with β = beta\n\n",
         "\n  unless given: x (5,)\n\nOptions\n  beta  float  default 1.0\n  axis  int    default -1\n\nVJP\n",
         "\n  dL/dx_i = β y_i (dy_i − Σ_k dy_k y_k)\n\nSource\n  Goodfellow",
         "\n\nCheck it\n  gradcheck check softmax x:5\n",

@@ -168,7 +168,7 @@ def test_impossible_option_says_what_must_hold(layer: Any, fields: Any, shapes: 
             Conv1d,
             {},
             {"W": (2, 3)},
-            "array 'W': shape (2, 3); must be (out_channels, in_channels / groups, kernel W), every size at least 1",
+            "array 'W': shape (2, 3); must be (out_channels, in_channels / groups, kernel), every size at least 1",
         ),
         (
             Conv1d,

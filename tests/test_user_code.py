@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import gradcheck_cli
-from gradcheck_cli.__main__ import __file__ as main_file
 
 ROOT = Path(gradcheck_cli.__file__).parents[1]
 
@@ -35,7 +34,7 @@ def gradcheck(*words: str, cwd: Path, program: tuple[str, ...] = ("-m", "gradche
 # --- code that breaks ---
 
 BROKEN = """\
-import os, sys, json, warnings
+import os, sys, json
 import numpy as np
 def forward(x, w): return x @ w, (x, w)
 def right(dout, cache): return dout @ cache[1].T, cache[0].T @ dout
@@ -53,7 +52,7 @@ def recurses(dout, cache): return recurses(dout, cache)
 def shape(dout, cache): return right(dout, cache)[0], right(dout, cache)[1].T
 def dtype(dout, cache): return right(dout, cache)[0], right(dout, cache)[1].astype(int)
 def prints(dout, cache):
-    print("to stdout"); sys.stderr.write("to stderr\\n"); warnings.warn("with a warning"); os.system("echo by a child")
+    print("to stdout"); sys.stderr.write("to stderr\\n"); os.system("echo by a child")
     return right(dout, cache)[0], -right(dout, cache)[1]
 def prints_and_is_right(dout, cache):
     print("nobody wants to see this")
@@ -72,9 +71,9 @@ ERRORS = {
     "recurses": ("RecursionError", "maximum recursion depth exceeded", 15),
 }
 FINDINGS = {
-    "shape": ("shape", "the gradient of 'w' has shape (2, 3), 'w' has (3, 2); it is transposed"),
-    "dtype": ("dtype", "the gradient of 'w' is int64; it must be float64 like 'w'"),
-    "prints": ("negated", "dL/dw has the wrong sign everywhere"),
+    "shape": "the gradient of 'w' has shape (2, 3), 'w' has (3, 2); it is transposed",
+    "dtype": "the gradient of 'w' is int64; it must be float64 like 'w'",
+    "prints": "dL/dw has the wrong sign everywhere",
 }
 NAMES = [*ERRORS, *FINDINGS, "prints_and_is_right"]
 
@@ -117,18 +116,17 @@ def test_what_code_raises_is_the_error_of_its_check(
 
 @pytest.mark.parametrize("name", FINDINGS)
 def test_what_code_returns_wrong_is_found(name: str, checks: dict[str, Any]) -> None:
-    rule, sentence = FINDINGS[name]
     assert (checks[name]["verdict"], checks[name]["error"]) == ("fail", None)
     found = [(one["array"], one["sentence"]) for one in checks[name]["findings"] if one["severity"] == "error"]
     assert found[0][0] == "w"
-    assert found[0][1].startswith(sentence)
+    assert found[0][1].startswith(FINDINGS[name])
     assert [array["failed"] + array["nonfinite"] > 0 for array in checks[name]["arrays"]] == [False, True]
 
 
 def test_output_is_shown_on_stderr_where_the_check_does_not_pass(broken: tuple[Path, Any]) -> None:
     told = broken[1].stderr
     assert "mine.yaml::prints printed:\n" in told
-    assert all(text in told for text in ("to stdout\n", "to stderr\n", "UserWarning: with a warning\n", "by a child\n"))
+    assert all(text in told for text in ("to stdout\n", "to stderr\n", "by a child\n"))
     assert "nobody wants to see this" not in told
 
 
@@ -214,8 +212,9 @@ HOSTILE_FORMULAS = [
     "x.tofile('CANARY')", "x.T.dump('CANARY')", "np.load('a.npy')", "load('a.npy')", "globals()", "print(x)", "x := 3",
     "9**9**9", "10**10000", "zeros(10**10)", "eye(10**6)", "arange(10**10)", "x" + ".T" * 5000, "(" * 500 + ")" * 500,
     "+".join(["x"] * 20000), "-" * 20000 + "x", "'a' * 10**9", "x[::__import__('os')]", "*x", "x; x", "import os",
-    "breakpoint()", "yield x", "await x", "os.system('touch CANARY')", "sum(x, axis=10**30)", "1 << 10**9", "exp(x, out=x)",
-    "x.astype(object)", "ｅval(x)", "x\u202e", "def f(): pass", "while True: pass", "x if x else x", "input()", "vars()",
+    "breakpoint()", "yield x", "await x", "os.system('touch CANARY')", "sum(x, axis=10**30)", "1 << 10**9",
+    "exp(x, out=x)", "x.astype(object)", "ｅval(x)", "x\u202e", "def f(): pass", "while True: pass",
+    "x if x else x", "input()", "vars()",
 ]  # fmt: skip
 
 
@@ -298,8 +297,8 @@ def test_a_name_that_is_not_there_is_told_before_anything_runs(project: Path) ->
     done = gradcheck("run", "--allow", "mine", cwd=project)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "configs/a.yaml:3:38: checks[0].functions.forward: 'forwad' is not defined in mine.py; module 'mine' must define "
-        "it itself, not import it; did you mean 'forward'?\n"
+        "configs/a.yaml:3:38: checks[0].functions.forward: 'forwad' is not defined in mine.py; module 'mine' must "
+        "define it itself, not import it; did you mean 'forward'?\n"
     )
 
 
@@ -406,7 +405,3 @@ def test_a_torch_function_that_forgets_grad_output_is_told_so(tmp_path: Path) ->
         "the gradient of 'x' ignores the upstream gradient: it is the same for dy, 2 dy and 0; "
         "multiply by dy (dL/dy) in the backward pass"
     )
-
-
-def test_the_module_form_starts_the_program() -> None:
-    assert Path(main_file).name == "__main__.py"

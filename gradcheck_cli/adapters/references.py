@@ -101,7 +101,9 @@ def _importable(module: str) -> bool:
         spec = importlib.util.find_spec(top)
     except ValueError:  # __main__ was imported from nowhere
         return False
-    return spec is not None and (not rest or locate(rest, spec.submodule_search_locations or ()) is not None)
+    if spec is None or not rest:
+        return spec is not None and spec.origin is not None  # a folder without code has none
+    return locate(rest, spec.submodule_search_locations or ()) is not None
 
 
 def _modules(folders: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from gradcheck_cli.cli.output import Look, show
 from gradcheck_cli.results import ExitCode
 
 if TYPE_CHECKING:
-    from gradcheck_cli.cli.pages import Page
+    from gradcheck_cli.cli.pages import ArrayEntry, Page
 
 
 @click.command("layers", short_help="List the layers, or show the page of one.")
@@ -40,7 +40,7 @@ def layers(name: str | None, as_json: bool) -> ExitCode:
         plain = [one.to_dict() for one in pages]
         show(json.dumps(plain[0] if name else plain, indent=2, ensure_ascii=False) + "\n")
     else:
-        show(_told(pages[0]) if name else _listed(pages, Look().width))
+        show(_told(pages[0], Look().width) if name else _listed(pages, Look().width))
     return ExitCode.MET
 
 
@@ -50,25 +50,38 @@ def _listed(pages: list[Page], width: int) -> str:
     families: dict[str, list[str]] = {}
     for one in pages:
         line = f"  {one.name:<{column - 2}}{one.summary}"
-        wrapped = textwrap.fill(line, width, subsequent_indent=" " * column, break_long_words=False)
+        wrapped = textwrap.fill(
+            line, width, subsequent_indent=" " * column, break_long_words=False, break_on_hyphens=False
+        )
         families.setdefault(one.family, []).append(wrapped)
     blocks = ["\n".join([family, *lines]) for family, lines in sorted(families.items())]
     return "\n\n".join([*blocks, "gradcheck layers NAME shows formula, arrays, options and VJP of one."]) + "\n"
 
 
-def _told(one: Page) -> str:
+def _told(one: Page, width: int) -> str:
     """The page of one layer."""
-    blocks = [f"{one.name} ({one.family})\n{one.about}".rstrip()]
+    about = [textwrap.fill(" ".join(part.split()), width) for part in one.about.split("\n\n") if part]
+    blocks = ["\n".join([f"{one.name} ({one.family})", *about[:1]]), *about[1:]]
     for title in ("Formula", "Arrays", "Options", "VJP", "Source"):
         body = _options(one) if title == "Options" else one.sections.get(title, "")
         if title == "Arrays" and one.arrays:
-            shapes = ", ".join(f"{entry.name} {entry.shape}" for entry in one.arrays)
-            body += f"\nunless given: {shapes}"
+            body += f"\nunless given: {', '.join(map(_shape, one.arrays))}"
         if body:
-            blocks.append(f"{title}\n{textwrap.indent(body.strip(chr(10)), '  ')}")
+            blocks.append("\n".join([title, *(_wrapped(line, width) for line in body.strip("\n").splitlines())]))
     words = "".join(f" {entry.name}:{','.join(map(str, entry.shape))}" for entry in one.arrays[:1] if entry.shape)
     blocks.append(f"Check it\n  gradcheck check {one.name}{words}")
     return "\n\n".join(blocks) + "\n"
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line of a section, in as many as it takes; spaces that align it stay."""
+    return textwrap.fill(
+        line, width, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _shape(entry: ArrayEntry) -> str:
+    return f"{entry.name} {entry.shape}" + (f" {entry.kind}" if entry.kind != "float" else "")
 
 
 def _options(one: Page) -> str:

@@ -43,7 +43,7 @@ class ExampleEntry:
 
 @dataclass(frozen=True)
 class Page:
-    """One layer, told. `sections` are the docstring's, the paragraphs before them are `about`."""
+    """One layer, told. `sections` are the docstring's, one fact to a line; the paragraphs before them are `about`."""
 
     name: str
     family: str
@@ -78,13 +78,19 @@ def page(name: str, layer: type[Any]) -> Page:
     examples = getattr(layer, "EXAMPLES", ())
     return Page(
         name=name,
-        family=layer.__module__.removeprefix(BUILT_IN),
+        family=_family(layer),
         about=about,
         sections=sections,
         arrays=tuple(_arrays(layer)),
         options=tuple(_options(layer)),
         examples=tuple(_example(layer, example) for example in examples),
     )
+
+
+def _family(layer: type[Any]) -> str:
+    """What the module of a layer calls its `FAMILY`, else the module's own name."""
+    own = layer.__module__.removeprefix(BUILT_IN).replace("_", " ")
+    return str(getattr(inspect.getmodule(layer), "FAMILY", own))
 
 
 def _parts(docstring: str | None) -> tuple[str, dict[str, str]]:
@@ -98,7 +104,18 @@ def _parts(docstring: str | None) -> tuple[str, dict[str, str]]:
         else:
             parts[current].append(line)
     texts = {title: textwrap.dedent("\n".join(lines)).strip("\n") for title, lines in parts.items()}
-    return texts.pop("").strip(), texts
+    return texts.pop("").strip(), {title: _joined(text) for title, text in texts.items()}
+
+
+def _joined(text: str) -> str:
+    """The lines of a section, each with what continues it: a line that is indented deeper."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(" ") and lines:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _fields(layer: type[Any]) -> tuple[dataclasses.Field[Any], ...]:

@@ -12,7 +12,15 @@ import numpy as np
 from gradcheck_cli.config.arrays import read_array
 from gradcheck_cli.config.cotangents import read_cotangent
 from gradcheck_cli.config.fitting import Fitting, usual_specs
-from gradcheck_cli.config.kinds import Subject, kinds, note_foreign, note_references, read_subject, refuse_beside
+from gradcheck_cli.config.kinds import (
+    Subject,
+    also_known,
+    kinds_in,
+    note_foreign,
+    note_references,
+    read_subject,
+    refuse_beside,
+)
 from gradcheck_cli.config.models import CheckKeys, DifferenceKeys, ToleranceKeys
 from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.problems import Problems
@@ -50,8 +58,8 @@ class _Parts:
 def assemble(node: Node, name: str, origin: Origin, problems: Problems) -> CheckSpec | None:
     """Return the spec of a check, or note all that is wrong with it."""
     before = len(problems)
-    also = (*kinds(), "matrix", "extends")
-    keys = fit(CheckKeys, node.without(*kinds()), problems, also=also, part=True) or CheckKeys()
+    others = node.without(*kinds_in(node))
+    keys = fit(CheckKeys, others, problems, also=also_known, part=True) or CheckKeys()
     given = {name: read_array(entry, origin.folder, problems) for name, entry in _entries(node).items()}
     _known_method(node, problems)
     parts = _Parts(keys, read_subject(node, problems), given)
@@ -72,7 +80,7 @@ def _entries(node: Node) -> Mapping[str, Node]:
 
 def _known_method(node: Node, problems: Problems) -> None:
     method = node.at(("difference", "method"))[0]
-    if isinstance(method.value, str) and method.value not in tuple(METHODS):
+    if isinstance(method.value, str) and method.value not in METHODS:
         problems.add(method.place, str(UnknownNameError("difference method", method.value, METHODS)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from gradcheck_cli.config.assembly import STDIN
-from gradcheck_cli.config.kinds import kinds
+from gradcheck_cli.config.kinds import also_known, kinds_in
 from gradcheck_cli.config.merging import merged
 from gradcheck_cli.config.models import CheckKeys, FileKeys
 from gradcheck_cli.config.nodes import Node
@@ -64,8 +64,8 @@ class Documents:
             self._under_way.append(file)
             own = root.mapping.get("defaults")
             if own is not None and isinstance(own.value, dict):
-                also = (*kinds(), "matrix", "extends")
-                fit(CheckKeys, own.without(*also), self.problems, also=also)
+                others = own.without(*kinds_in(own), "matrix", "extends")
+                fit(CheckKeys, others, self.problems, also=also_known)
                 own = self._extended(own, file)
             else:
                 own = None

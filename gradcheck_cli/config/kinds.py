@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, create_model
 
 from gradcheck_cli.adapters.chain import Chain, ForeignChain
 from gradcheck_cli.adapters.references import malformed, refusal
+from gradcheck_cli.config.models import CheckKeys
 from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.paths import note_at
 from gradcheck_cli.config.problems import Problems
@@ -33,13 +34,24 @@ class Subject:
 
 
 def kinds() -> tuple[str, ...]:
-    """The keys of which a check has exactly one."""
+    """The keys of which a check has exactly one. To know them all, every adapter is imported."""
     return ("layer", *ADAPTERS, "chain")
+
+
+def also_known() -> tuple[str, ...]:
+    """The keys of a check that `CheckKeys` lacks."""
+    return (*kinds(), "matrix", "extends")
+
+
+def kinds_in(node: Node) -> list[str]:
+    """Those of these keys that a check or a link has, as they are written."""
+    others = {*CheckKeys.model_fields, "matrix", "extends"}
+    return [key for key in node.mapping if key not in others and (key in ("layer", "chain") or key in ADAPTERS)]
 
 
 def kind_of(node: Node) -> str | None:
     """The first of these keys that a check or a link has."""
-    return next((kind for kind in kinds() if kind in node.mapping), None)
+    return next(iter(kinds_in(node)), None)
 
 
 def default_name(node: Node) -> str:
@@ -50,7 +62,7 @@ def default_name(node: Node) -> str:
 
 def read_subject(node: Node, problems: Problems) -> Subject | None:
     """Return what a check or a link is about, or note what is wrong with it."""
-    present = [key for key in node.mapping if key in kinds()]
+    present = kinds_in(node)
     for extra in present[1:]:
         problems.add(node.key(extra), f"{extra!r} beside {present[0]!r}; must be exactly one of {', '.join(kinds())}")
     if not present:
@@ -127,9 +139,10 @@ def _chain(node: Node, problems: Problems) -> Subject | None:
 
 
 def _link(node: Node, problems: Problems) -> Subject | None:
-    known = [kind for kind in kinds() if kind != "chain"]
+    present = kinds_in(node)
     for name in node.mapping:
-        if name not in (*known, *BESIDE):
+        if name == "chain" or name not in (*present, *BESIDE):
+            known = [kind for kind in kinds() if kind != "chain"]
             problems.add(node.key(name), unknown("key", name, [*known, *BESIDE]))
     return None if "chain" in node.mapping else read_subject(node, problems)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -66,12 +66,18 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
 
 
 def fit(
-    model: type[M], node: Node, problems: Problems, *, what: str = "key", also: Collection[str] = (), part: bool = False
+    model: type[M],
+    node: Node,
+    problems: Problems,
+    *,
+    what: str = "key",
+    also: Callable[[], Collection[str]] = tuple,
+    part: bool = False,
 ) -> M | None:
     """Return the model that a mapping describes, and note all that is wrong with it.
 
-    `what` is the word for one of its keys, and `also` are known keys beside the model's. With `part`, keys with a wrong
-    value are left out of the model, so that the others can be looked at further.
+    `what` is the word for one of its keys, and `also` tells known keys beside the model's. With `part`, keys with a
+    wrong value are left out of the model, so that the others can be looked at further.
     """
     try:
         # JSON mode: strict, and yet a list may become a tuple
@@ -102,11 +108,13 @@ def _note(read: list[_Error], problems: Problems) -> None:
             problems.add(place, f"{errors[0].came}; {must}" if errors[0].came else must)
 
 
-def _read(error: Mapping[str, Any], model: type[BaseModel], node: Node, what: str, also: Collection[str]) -> _Error:
+def _read(
+    error: Mapping[str, Any], model: type[BaseModel], node: Node, what: str, also: Callable[[], Collection[str]]
+) -> _Error:
     kind, loc = error["type"], error["loc"]
     if kind == "extra_forbidden":
         parent, depth = node.at(loc[:-1])
-        known = [*_keys(model, loc[:-1]), *(also if len(loc) == 1 else ())]
+        known = [*_keys(model, loc[:-1]), *(also() if len(loc) == 1 else ())]
         return _Error(loc, depth, parent.key(loc[-1]), "", unknown(what, loc[-1], known))
     found, depth = node.at(loc)
     if kind == "missing":

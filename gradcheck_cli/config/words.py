@@ -51,7 +51,7 @@ def from_words(layer: str, words: Sequence[str], **settings: Any) -> CheckSpec:
 
 def _options(layer: str) -> list[str]:
     """The names of the options of a layer."""
-    cls = LAYERS[layer] if layer in tuple(LAYERS) else None
+    cls = LAYERS[layer] if layer in LAYERS else None  # noqa: SIM401 - get knows no UnknownNameError
     return [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
 
 

@@ -93,7 +93,7 @@ class Softplus(Elementwise):
     """Smooth rectifier.
 
     Formula:
-        y = log(1 + exp(β x)) / β
+        y = log(1 + exp(β x)) / β, with β = beta
 
     Arrays:
         x (...): input

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Mask, OptionError, Shape
+from gradcheck_cli.layers.matrices import lift, swap
 
 
 def seen(mask: Array | None, causal: bool, queries: int, keys: int) -> Array | None:
@@ -29,11 +30,6 @@ def _weights(scores: Array, seen: Array | None) -> Array:
     e = np.where(seen, np.exp(np.where(seen, scores - shift, 0)), 0)
     total = e.sum(axis=-1, keepdims=True)
     return np.asarray(e / np.where(total.real > 0, total, 1))
-
-
-def swap(a: Array) -> Array:
-    """Swap the last two axes."""
-    return np.asarray(np.swapaxes(a, -1, -2))
 
 
 def attend(q: Array, k: Array, v: Array, seen: Array | None, scale: float) -> Array:
@@ -65,7 +61,7 @@ def mask_spec(given: Mapping[str, Shape], masked: bool, scores: Shape) -> dict[s
 
 def lift_mask(mask: Array | None, ndim: int) -> Array | None:
     """Insert axes of size 1 behind the stack axis of a stacked mask, up to `ndim` axes."""
-    return mask if mask is None else mask.reshape(mask.shape[0], *(1,) * (ndim - mask.ndim), *mask.shape[1:])
+    return None if mask is None else lift(mask, ndim)
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class ScaledDotProductAttention:
         y (..., L, V): output
 
     VJP:
-        with P = dy vᵀ and D = A (P - Σ A P), element by element, with the sum over the keys
+        with P = dy vᵀ and D = A (P − Σ A P), element by element, with the sum over the keys
         dL/dq = scale D k
         dL/dk = scale Dᵀ q
         dL/dv = Aᵀ dy
@@ -146,8 +142,8 @@ class RotaryEmbedding:
     """Rotation of pairs of features by angles that grow with the position.
 
     Formula:
-        θ[p, i] = (offset + p) base^(-2i/E) for the positions p = 0 .. L-1 and the pairs i = 0 .. E/2-1
-        (y_a, y_b) = (x_a cos θ - x_b sin θ, x_a sin θ + x_b cos θ)
+        θ[p, i] = (offset + p) base^(−2i/E) for the positions p = 0 .. L−1 and the pairs i = 0 .. E/2−1
+        (y_a, y_b) = (x_a cos θ − x_b sin θ, x_a sin θ + x_b cos θ)
         pairs: adjacent    (a, b) = (2i, 2i+1)
         pairs: halves      (a, b) = (i, i + E/2)
 
@@ -156,7 +152,7 @@ class RotaryEmbedding:
         y (..., L, E): output
 
     VJP:
-        (dL/dx_a, dL/dx_b) = (dy_a cos θ + dy_b sin θ, -dy_a sin θ + dy_b cos θ), the rotation by -θ
+        (dL/dx_a, dL/dx_b) = (dy_a cos θ + dy_b sin θ, −dy_a sin θ + dy_b cos θ), the rotation by −θ
 
     Source:
         Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), section 3.4.2

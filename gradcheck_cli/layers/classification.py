@@ -13,6 +13,8 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionErr
 from gradcheck_cli.layers.exponentials import log_normalised_exp, normalised_exp
 from gradcheck_cli.layers.losses import Reduction, check_reduction, reduced, spread
 
+FAMILY = "losses"
+
 
 @dataclass(frozen=True)
 class Classes:

@@ -11,6 +11,8 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
 from gradcheck_cli.layers.windows import Windows, correlate, each_axis, kernel_gradient, spread
 
+FAMILY = "convolution and pooling"
+
 
 def _add_bias(y: Array, b: Array) -> Array:
     """Add b (K, O) to y (K, N, O, ...)."""
@@ -126,19 +128,20 @@ class Conv1d(_Options):
     """Convolution along one axis (a cross-correlation: the kernel is not flipped).
 
     Formula:
-        y[n, o, i] = b[o] + Σ_{c, k} W[o, c, k] x[n, c, i·stride + k·dilation - padding]
-        c runs over the in_channels / groups channels that the group of o reads; x is 0 outside of its bounds
+        y[n, o, i] = b[o] + Σ_{c, k} W[o, c, k] x[n, c, s i + d k − p]
+        s is the stride, d the dilation, p the padding; x is 0 outside of its bounds
+        c runs over the in_channels / groups channels that the group of o reads
 
     Arrays:
         x (N, in_channels, L): input
-        W (out_channels, in_channels / groups, kernel): weight
+        W (out_channels, in_channels / groups, kernel): weight, kernel = kernel_size
         b (out_channels,): bias
-        y (N, out_channels, (L + 2·padding - dilation·(kernel - 1) - 1) // stride + 1): output
+        y (N, out_channels, (L + 2 p − d (kernel − 1) − 1) // s + 1): output
 
     VJP:
-        dL/dx[n, c, j] = Σ W[o, c, k] dy[n, o, i], over all o, i, k with i·stride + k·dilation - padding = j
-        dL/dW[o, c, k] = Σ_{n, i} dy[n, o, i] x[n, c, i·stride + k·dilation - padding]
-        dL/db = Σ dy, summed over N and positions
+        dL/dx[n, c, j] = Σ W[o, c, k] dy[n, o, i], over all o, i, k with s i + d k − p = j
+        dL/dW[o, c, k] = Σ_{n, i} dy[n, o, i] x[n, c, s i + d k − p]
+        dL/db = Σ dy, over N and positions
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5
@@ -171,19 +174,21 @@ class Conv2d(_Options):
     """Convolution over two axes (a cross-correlation: the kernel is not flipped).
 
     Formula:
-        y[n, o, i, j] = b[o] + Σ_{c, k, l} W[o, c, k, l] x[n, c, i·stride + k·dilation - padding, likewise j, l]
-        c runs over the in_channels / groups channels that the group of o reads; x is 0 outside of its bounds
+        y[n, o, i, j] = b[o] + Σ_{c, k, l} W[o, c, k, l] x[n, c, s i + d k − p, s j + d l − p]
+        s is the stride, d the dilation, p the padding, each along its axis; x is 0 outside of its bounds
+        c runs over the in_channels / groups channels that the group of o reads
 
     Arrays:
         x (N, in_channels, H, W): input
-        W (out_channels, in_channels / groups, kernel H, kernel W): weight
+        W (out_channels, in_channels / groups, kernel H, kernel W): weight, kernel = kernel_size along each axis
         b (out_channels,): bias
-        y (N, out_channels, (H + 2·padding - dilation·(kernel - 1) - 1) // stride + 1, likewise W): output
+        y (N, out_channels, (H + 2 p − d (kernel H − 1) − 1) // s + 1, likewise for W): output
 
     VJP:
-        dL/dx[n, c, p, q] = Σ W[o, c, k, l] dy[n, o, i, j], over all o, i, j, k, l that read x[n, c, p, q]
-        dL/dW[o, c, k, l] = Σ_{n, i, j} dy[n, o, i, j] x[n, c, i·stride + k·dilation - padding, likewise j, l]
-        dL/db = Σ dy, summed over N and positions
+        dL/dx[n, c, u, v] = Σ W[o, c, k, l] dy[n, o, i, j],
+            over all o, i, j, k, l with s i + d k − p = u and s j + d l − p = v
+        dL/dW[o, c, k, l] = Σ_{n, i, j} dy[n, o, i, j] x[n, c, s i + d k − p, s j + d l − p]
+        dL/db = Σ dy, over N and positions
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5
@@ -217,20 +222,21 @@ class ConvTranspose2d(_Options):
     """Transposed convolution over two axes: the adjoint of `conv2d` in its input, with a bias.
 
     Formula:
-        y[n, o, p, q] = b[o] + Σ W[c, o, k, l] x[n, c, i, j]
-        over all c in the group of o, and all i, j, k, l with p = i·stride + k·dilation - padding and q likewise from
-            j, l
+        y[n, o, u, v] = b[o] + Σ W[c, o, k, l] x[n, c, i, j],
+            over all c in the group of o, and all i, j, k, l with s i + d k − p = u and s j + d l − p = v
+        s is the stride, d the dilation, p the padding, each along its axis
 
     Arrays:
         x (N, in_channels, H, W): input
-        W (in_channels, out_channels / groups, kernel H, kernel W): weight
+        W (in_channels, out_channels / groups, kernel H, kernel W): weight, kernel = kernel_size along each axis
         b (out_channels,): bias
-        y (N, out_channels, (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1, likewise W): output
+        y (N, out_channels, (H − 1) s − 2 p + d (kernel H − 1) + output_padding + 1, likewise for W): output
 
     VJP:
         dL/dx = conv2d of dy with W and no bias, in the same stride, padding, dilation and groups
-        dL/dW[c, o, k, l] = Σ_{n, i, j} x[n, c, i, j] dy[n, o, i·stride + k·dilation - padding, likewise j, l]
-        dL/db = Σ dy, summed over N and positions
+        dL/dW[c, o, k, l] = Σ_{n, i, j} x[n, c, i, j] dy[n, o, s i + d k − p, s j + d l − p], dy being 0 outside of its
+            bounds
+        dL/db = Σ dy, over N and positions
 
     Source:
         Dumoulin, Visin, A guide to convolution arithmetic for deep learning (2016), chapter 4

@@ -27,9 +27,9 @@ class Linear:
         y = x Wᵀ + b
 
     Arrays:
-        x (in,) or (..., in): input
+        x (in,) or (..., in): input, in = in_features
         W (out, in): weight
-        b (out,): bias
+        b (out,): bias, out = out_features
         y (out,) or (..., out): output
 
     VJP:
@@ -102,10 +102,10 @@ class Bilinear:
         y_k = Σ_ij x1_i W_kij x2_j + b_k
 
     Arrays:
-        x1 (in1,) or (..., in1): first input
-        x2 (in2,) or (..., in2): second input, with the leading axes of x1
+        x1 (in1,) or (..., in1): first input, in1 = in1_features
+        x2 (in2,) or (..., in2): second input, with the leading axes of x1, in2 = in2_features
         W (out, in1, in2): weight
-        b (out,): bias
+        b (out,): bias, out = out_features
         y (out,) or (..., out): output
 
     VJP:

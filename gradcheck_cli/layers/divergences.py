@@ -13,6 +13,8 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionErr
 from gradcheck_cli.layers.losses import Reduction, check_reduction, reduced, spread
 from gradcheck_cli.layers.special import sigmoid, softplus
 
+FAMILY = "losses"
+
 
 def _fit(given: Mapping[str, Shape]) -> Shape:
     """Return the one shape of x and target."""

@@ -11,6 +11,8 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape, strata
 
+FAMILY = "normalised exponentials"
+
 
 def normalised_exp(z: Array, axis: int) -> Array:
     """exp(z) / Σ exp(z) along the axis, without overflow. The shift cancels, so it counts as a constant."""
@@ -58,7 +60,7 @@ class Softmax:
     """Probabilities proportional to the exponential of the input, along one axis.
 
     Formula:
-        y_i = exp(β x_i) / Σ_k exp(β x_k)
+        y_i = exp(β x_i) / Σ_k exp(β x_k), with β = beta
 
     Arrays:
         x (n,) or (..., n, ...): scores, n along the axis
@@ -108,7 +110,7 @@ class LogSoftmax:
     """Logarithm of the softmax along one axis.
 
     Formula:
-        y_i = β x_i − log Σ_k exp(β x_k)
+        y_i = β x_i − log Σ_k exp(β x_k), with β = beta
 
     Arrays:
         x (n,) or (..., n, ...): scores, n along the axis
@@ -157,7 +159,7 @@ class LogSumExp:
 
     Arrays:
         x (n,) or (..., n, ...): input, n along the axis
-        y () or (..., ...): output; the axis is gone, or of length 1 with keepdims
+        y () or (...): output; without the axis, or with length 1 there with keepdims
 
     VJP:
         dL/dx_i = dy softmax(x)_i
@@ -203,10 +205,12 @@ class GumbelNoise:
 
 @dataclass(frozen=True)
 class GumbelSoftmax:
-    """Relaxed sample of a categorical variable: softmax of scores and given Gumbel noise. The noise has no gradient.
+    """Relaxed sample of a categorical variable: softmax of scores and given Gumbel noise.
+
+    The noise has no gradient.
 
     Formula:
-        y_i = exp((x_i + g_i) / τ) / Σ_k exp((x_k + g_k) / τ)
+        y_i = exp((x_i + g_i) / τ) / Σ_k exp((x_k + g_k) / τ), with τ = temperature
 
     Arrays:
         x (n,) or (..., n, ...): scores, n along the axis

@@ -13,6 +13,8 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionErr
 from gradcheck_cli.layers.elementwise import Elementwise
 from gradcheck_cli.layers.special import away_from_zero, clipped, normal_cdf, normal_pdf, sigmoid
 
+FAMILY = "activations"
+
 
 def _swish(x: Array, beta: float) -> tuple[Array, Array]:
     """x σ(β x) and its derivative σ(β x) (1 + β x σ(−β x))."""
@@ -59,7 +61,7 @@ class SwiGLU(Elementwise):
     """Gated linear unit: the swish of the first half of the last axis times the second half.
 
     Formula:
-        y = a σ(β a) ⊙ b, with x = [a, b]
+        y = a σ(β a) ⊙ b, with x = [a, b] and β = beta
 
     Arrays:
         x (2n,) or (..., 2n): the gate a and the values b, one after the other

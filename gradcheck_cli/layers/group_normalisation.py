@@ -13,6 +13,8 @@ from gradcheck_cli.layer import Array, ArraySpec, Example, OptionError, Shape
 from gradcheck_cli.layers.normalisation import channel_specs, check_values, per_channel, standardise, standardise_vjp
 from gradcheck_cli.layers.rescaling import check_eps
 
+FAMILY = "normalisation"
+
 
 def _grouped(x: Array, groups: int, lead: int) -> Array:
     """(..., N, C, *S) as (..., N, groups, values), behind `lead` stack axes."""
@@ -37,18 +39,18 @@ class GroupNorm:
     """Group normalisation: mean and variance of each sample over a group of channels.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over S and the C / groups channels of a
+        n = (x − m) / √(s + eps), with m and s the mean and variance of x over S and the C / groups channels of a
             group, for each sample
         y = gamma n + beta
 
     Arrays:
-        x (N, C, *S): input; S are the spatial axes, if any
+        x (N, C, *S): input, C = channels; S are the spatial axes, if any
         gamma (C,): gain
         beta (C,): shift
         y (N, C, *S): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over the group
+        dL/dx = (g − mean(g) − n mean(g n)) / √(s + eps), with g = gamma dy, and means over the group
         dL/dgamma = Σ dy n, over N and S
         dL/dbeta = Σ dy, over N and S
 
@@ -96,17 +98,17 @@ class InstanceNorm:
     """Instance normalisation: mean and variance of each channel of each sample.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over S, for each channel of each sample
+        n = (x − m) / √(s + eps), with m and s the mean and variance of x over S, for each channel of each sample
         y = gamma n + beta
 
     Arrays:
-        x (N, C, *S): input; S are one or more spatial axes
+        x (N, C, *S): input, C = channels; S are one or more spatial axes
         gamma (C,): gain
         beta (C,): shift
         y (N, C, *S): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over S
+        dL/dx = (g − mean(g) − n mean(g n)) / √(s + eps), with g = gamma dy, and means over S
         dL/dgamma = Σ dy n, over N and S
         dL/dbeta = Σ dy, over N and S
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Shape
 from gradcheck_cli.layers import lapack
-from gradcheck_cli.layers.rescaling import lift
+from gradcheck_cli.layers.matrices import lift, sum_to, swap
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,12 @@ class Regular:
         return np.asarray((left * values[..., None, :]) @ swap(right))
 
 
-def swap(a: Array) -> Array:
-    """Transpose the last two axes."""
-    return np.asarray(np.swapaxes(a, -1, -2))
-
-
 def square(given: Mapping[str, Shape]) -> Shape:
     """Shape of the square matrices A."""
     A = given.get("A", (3, 3))
     if len(A) < 2 or A[-1] != A[-2] or min(A) < 1:
         raise ArrayError("A", f"shape {A}", "must be (..., n, n), not empty")
     return A
-
-
-def sum_to(gradient: Array, shape: Shape) -> Array:
-    """Sum over the axes along which an array of `shape` was broadcast."""
-    extra = gradient.ndim - len(shape)
-    stretched = (i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1)
-    return np.asarray(gradient.sum(axis=(*range(extra), *stretched)).reshape(shape))
 
 
 def _check_batches(array: str, shape: Shape, other: Shape, of: str) -> None:
@@ -120,7 +108,7 @@ class Inverse:
         Y (..., n, n): inverse
 
     VJP:
-        dL/dA = -Yᵀ dY Yᵀ
+        dL/dA = −Yᵀ dY Yᵀ
 
     Source:
         Giles, An extended collection of matrix derivative results for forward and reverse mode automatic
@@ -153,7 +141,7 @@ class Solve:
     """Solution of linear equations; leading axes broadcast.
 
     Formula:
-        y with A y = b, y = A⁻¹ b
+        y = A⁻¹ b, the solution of A y = b
 
     Arrays:
         b (n,) or (..., n, k): right-hand side, one vector, or k columns
@@ -162,7 +150,7 @@ class Solve:
 
     VJP:
         dL/db = A⁻ᵀ dy, summed over the leading axes along which b was broadcast
-        dL/dA = -(A⁻ᵀ dy) yᵀ, summed over the leading axes along which A was broadcast
+        dL/dA = −(A⁻ᵀ dy) yᵀ, summed over the leading axes along which A was broadcast
 
     Source:
         Giles, An extended collection of matrix derivative results for forward and reverse mode automatic

@@ -166,7 +166,8 @@ class Huber(ResidualLoss):
     """Squared error for small residuals, absolute error for large ones.
 
     Formula:
-        y_i = r_i² / 2 where |r_i| ≤ δ, else δ (|r_i| − δ / 2), with r_i = x_i − target_i
+        y_i = r_i² / 2 where |r_i| ≤ δ, else δ (|r_i| − δ / 2)
+        r_i = x_i − target_i, δ = delta
         reduction: mean over all i, sum, or none
 
     Arrays:

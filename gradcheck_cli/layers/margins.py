@@ -13,6 +13,8 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionErr
 from gradcheck_cli.layers.classification import Classes, fit_classes, one_hot
 from gradcheck_cli.layers.losses import Comb, Reduction, check_reduction, reduced, spread
 
+FAMILY = "losses"
+
 
 @dataclass(frozen=True)
 class Signs:

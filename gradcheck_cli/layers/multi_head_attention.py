@@ -10,12 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
-from gradcheck_cli.layers.attention import attend, attend_vjp, lift_mask, mask_spec, seen, swap
+from gradcheck_cli.layers.attention import attend, attend_vjp, lift_mask, mask_spec, seen
+from gradcheck_cli.layers.matrices import outer_sum, swap
 
-
-def _outer_sum(dy: Array, x: Array) -> Array:
-    """Σ dyᵀ x over all leading axes."""
-    return np.asarray(dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1]))
+FAMILY = "attention"
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class MultiHeadAttention:
     Formula:
         q = x Wqᵀ, k = m Wkᵀ, v = m Wvᵀ, with m = memory if there is one, else x
         each is split along its last axis into `heads` parts of size E / heads
-        u = the heads side by side, each softmax(q kᵀ / sqrt(E / heads)) v over the keys that a query sees
+        u = the heads side by side, each softmax(q kᵀ / √(E / heads)) v over the keys that a query sees
         y = u Woᵀ
 
     Arrays:
@@ -151,7 +149,7 @@ class MultiHeadAttention:
         u = self._merge(attend(q, k, v, *settings))
         dq, dk, dv = (self._merge(d) for d in attend_vjp(self._split(dy @ Wo), q, k, v, *settings))
         weights = {"Wq": (dq, x), "Wk": (dk, m), "Wv": (dv, m), "Wo": (dy, u)}
-        gradients = {name: _outer_sum(*pair) for name, pair in weights.items()}
+        gradients = {name: outer_sum(*pair) for name, pair in weights.items()}
         dx, dm = dq @ Wq, dk @ Wk + dv @ Wv
         return gradients | ({"x": dx + dm} if memory is None else {"x": dx, "memory": dm})
 

@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Positive, Shape
+from gradcheck_cli.layers.matrices import lift
 from gradcheck_cli.layers.rescaling import (
     Axes,
     check_eps,
     check_normalized_shape,
-    lift,
     rescale,
     rescale_vjp,
     trailing_specs,
@@ -70,14 +70,14 @@ class BatchNorm:
     """Batch normalisation of each channel, in training or in evaluation.
 
     Formula:
-        n = (x - m) / sqrt(s + eps)
+        n = (x − m) / √(s + eps)
         y = gamma n + beta
         training: true     m and s are the mean and the variance of x over N and S, for each channel
         training: false    m = running_mean, s = running_var
         a variance is the mean of the squared distances from the mean
 
     Arrays:
-        x (N, C, *S): input; S are the spatial axes, if any
+        x (N, C, *S): input, C = channels; S are the spatial axes, if any
         gamma (C,): gain
         beta (C,): shift
         running_mean (C,): mean, only in evaluation; differentiable
@@ -86,12 +86,12 @@ class BatchNorm:
 
     VJP:
         with g = gamma dy, and means and sums over N and S
-        training: true     dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps)
-        training: false    dL/dx = g / sqrt(s + eps)
+        training: true     dL/dx = (g − mean(g) − n mean(g n)) / √(s + eps)
+        training: false    dL/dx = g / √(s + eps)
         dL/dgamma = Σ dy n
         dL/dbeta = Σ dy
-        dL/drunning_mean = -Σ g / sqrt(s + eps)
-        dL/drunning_var = -½ Σ g n / (s + eps)
+        dL/drunning_mean = −Σ g / √(s + eps)
+        dL/drunning_var = −½ Σ g n / (s + eps)
 
     Source:
         Ioffe, Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift
@@ -179,7 +179,7 @@ class LayerNorm:
     """Layer normalisation over the last axes.
 
     Formula:
-        n = (x - m) / sqrt(s + eps), with m and s the mean and variance of x over the axes in F
+        n = (x − m) / √(s + eps), with m and s the mean and variance of x over the axes in F
         y = gamma n + beta
 
     Arrays:
@@ -189,7 +189,7 @@ class LayerNorm:
         y (..., *F): output
 
     VJP:
-        dL/dx = (g - mean(g) - n mean(g n)) / sqrt(s + eps), with g = gamma dy, and means over the axes in F
+        dL/dx = (g − mean(g) − n mean(g n)) / √(s + eps), with g = gamma dy, and means over the axes in F
         dL/dgamma = Σ dy n, over the leading axes
         dL/dbeta = Σ dy, over the leading axes
 

@@ -12,6 +12,8 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArraySpec, Example, OptionError, Shape
 from gradcheck_cli.layers.windows import Windows, each_axis, nonempty
 
+FAMILY = "convolution and pooling"
+
 
 def _windows(
     kernel: int | tuple[int, ...], stride: int | tuple[int, ...] | None, *rest: int | tuple[int, ...]
@@ -44,15 +46,16 @@ class MaxPool2d:
     """Largest value of each window; padding never wins.
 
     Formula:
-        y[n, c, i, j] = max_{k, l} x[n, c, i·stride + k·dilation - padding, likewise j, l]
-        the stride is the kernel by default
+        y[n, c, i, j] = max_{k, l} x[n, c, s i + d k − p, s j + d l − p]
+        k, l run over the kernel, of kernel_size
+        s is the stride (kernel_size by default), d the dilation, p the padding, each along its axis
 
     Arrays:
         x (N, C, H, W) or (..., H, W): input
-        y (..., (H + 2·padding - dilation·(kernel - 1) - 1) // stride + 1, likewise W): output
+        y (..., (H + 2 p − d (kernel H − 1) − 1) // s + 1, likewise for W): output
 
     VJP:
-        dL/dx[n, c, p] = Σ dy, over the windows in which x[n, c, p] is the largest
+        dL/dx[n, c, u, v] = Σ dy, over the windows in which x[n, c, u, v] is the largest
         of ties the first takes all, which is a subgradient
 
     Source:
@@ -100,16 +103,17 @@ class AvgPool2d:
     """Mean of each window; padding counts as zeros, or not at all without `count_include_pad`.
 
     Formula:
-        y[n, c, i, j] = 1/m Σ_{k, l} x[n, c, i·stride + k - padding, j·stride + l - padding]
-        m is the number of elements that the window counts: all of the kernel, or those within x without
-            count_include_pad; the stride is the kernel by default
+        y[n, c, i, j] = 1/m Σ_{k, l} x[n, c, s i + k − p, s j + l − p]
+        k, l run over the kernel, of kernel_size
+        s is the stride (kernel_size by default), p the padding, each along its axis
+        m counts all elements of the kernel, or with count_include_pad: false those within x
 
     Arrays:
         x (N, C, H, W) or (..., H, W): input
-        y (..., (H + 2·padding - kernel) // stride + 1, likewise W): output
+        y (..., (H + 2 p − kernel H) // s + 1, likewise for W): output
 
     VJP:
-        dL/dx[n, c, p] = Σ dy/m, over the windows that hold the position p
+        dL/dx[n, c, u, v] = Σ dy/m, over the windows that hold the position u, v
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.3

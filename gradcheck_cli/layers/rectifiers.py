@@ -12,6 +12,8 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArraySpec, Example, Generic, OptionError, Shape
 from gradcheck_cli.layers.elementwise import Elementwise
 
+FAMILY = "activations"
+
 
 def _check_finite(option: str, value: float) -> None:
     if not math.isfinite(value):
@@ -97,7 +99,7 @@ class ELU(Elementwise):
     """Exponential linear unit.
 
     Formula:
-        y = x where x > 0, else α (exp(x) − 1)
+        y = x where x > 0, else α (exp(x) − 1), with α = alpha
 
     Arrays:
         x (...): input

@@ -46,7 +46,8 @@ class Rnn:
     """Simple recurrent layer over time.
 
     Formula:
-        h[t] = act(W x[t] + U h[t-1] + b) for t = 0 .. T-1, with h[-1] = h; act is tanh or relu
+        h[t] = act(W x[t] + U h[t−1] + b) for t = 0 .. T−1, with h[−1] = h
+        act is the activation, tanh or relu
         y[t] = h[t]
 
     Arrays:
@@ -58,11 +59,12 @@ class Rnn:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first: d[T-1] = dy[T-1], d[t] = dy[t] + a[t+1] U
-        a[t] = d[t] (1 - h[t]²) for tanh, d[t] [h[t] > 0] for relu
+        from the last step to the first
+        d[T−1] = dy[T−1], d[t] = dy[t] + a[t+1] U
+        a[t] = d[t] (1 − h[t]²) for tanh, d[t] [h[t] > 0] for relu
         dL/dx[t] = a[t] W
         dL/dh = a[0] U
-        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], over time and the leading axes
+        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t−1], dL/db = Σ a[t], over time and the leading axes
 
     Source:
         Goodfellow, Bengio, Courville, Deep Learning (2016), section 10.2.2
@@ -98,7 +100,7 @@ class Lstm:
     """Long short-term memory over time.
 
     Formula:
-        (h[t], c[t]) = lstm_cell(x[t], h[t-1], c[t-1]) for t = 0 .. T-1, with h[-1] = h and c[-1] = c
+        (h[t], c[t]) = lstm_cell(x[t], h[t−1], c[t−1]) for t = 0 .. T−1, with h[−1] = h and c[−1] = c
         y[t] = h[t]
 
     Arrays:
@@ -111,12 +113,12 @@ class Lstm:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first: dh[T-1] = dy[T-1], dc[T-1] = 0; dh[t] = dy[t] + a[t+1] U,
-            dc[t] = m[t+1] f[t+1]
-        a[t] and m[t] from dh[t] and dc[t] by the VJP of lstm_cell
+        from the last step to the first, with a[t] and m[t] from dh[t] and dc[t] by the VJP of lstm_cell
+        dh[T−1] = dy[T−1], dh[t] = dy[t] + a[t+1] U
+        dc[T−1] = 0, dc[t] = m[t+1] f[t+1]
         dL/dx[t] = a[t] W
         dL/dh = a[0] U, dL/dc = m[0] f[0]
-        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t-1], dL/db = Σ a[t], over time and the leading axes
+        dL/dW = Σ a[t]ᵀ x[t], dL/dU = Σ a[t]ᵀ h[t−1], dL/db = Σ a[t], over time and the leading axes
 
     Source:
         Graves, Supervised Sequence Labelling with Recurrent Neural Networks (2012), chapter 4, without peepholes
@@ -151,7 +153,7 @@ class Gru:
     """Gated recurrent unit over time.
 
     Formula:
-        h[t] = gru_cell(x[t], h[t-1]) for t = 0 .. T-1, with h[-1] = h
+        h[t] = gru_cell(x[t], h[t−1]) for t = 0 .. T−1, with h[−1] = h
         y[t] = h[t]
 
     Arrays:
@@ -163,8 +165,8 @@ class Gru:
         y (T, H) or (..., T, H): state after each step
 
     VJP:
-        from the last step to the first: d[T-1] = dy[T-1], d[t] = dy[t] + the dL/dh of step t+1
-        each step turns d[t] into its a[t], dL/dh, dL/dU by the VJP of gru_cell
+        from the last step to the first, each of which turns d[t] into its a[t], dL/dh, dL/dU by the VJP of gru_cell
+        d[T−1] = dy[T−1], d[t] = dy[t] + the dL/dh of step t+1
         dL/dx[t] = a[t] W
         dL/dh = the dL/dh of step 0
         dL/dW = Σ a[t]ᵀ x[t], dL/db = Σ a[t], dL/dU = the sum of those of the steps, over time and the leading axes

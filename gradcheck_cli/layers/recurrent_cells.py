@@ -9,6 +9,9 @@ from typing import ClassVar, Literal, TypeAlias
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
 from gradcheck_cli.layers import recurrent_steps as steps
+from gradcheck_cli.layers.matrices import outer_sum, swap
+
+FAMILY = "recurrent"
 
 Activation: TypeAlias = Literal["tanh", "relu"]
 STEPS: Mapping[str, tuple[steps.Step, steps.StepVjp]] = {
@@ -63,12 +66,12 @@ def _cell_vjp(
 
 def input_gradients(dz: Array, x: Array, W: Array) -> dict[str, Array]:
     """Gradients of x, W and b from that of z = x Wᵀ + b."""
-    return {"x": dz @ W, "W": steps.outer_sum(dz, x), "b": dz.reshape(-1, dz.shape[-1]).sum(axis=0)}
+    return {"x": dz @ W, "W": outer_sum(dz, x), "b": dz.reshape(-1, dz.shape[-1]).sum(axis=0)}
 
 
 def stacked_input(x: Array, W: Array, b: Array) -> Array:
     """Return z = x Wᵀ + b for stacks (K, ..., D), (K, G, D) and (K, G)."""
-    rows = x.reshape(x.shape[0], -1, x.shape[-1]) @ steps.transposed(W) + b[:, None]
+    rows = x.reshape(x.shape[0], -1, x.shape[-1]) @ swap(W) + b[:, None]
     return rows.reshape(rows.shape[0], *x.shape[1:-1], W.shape[1])
 
 
@@ -84,7 +87,7 @@ class RnnCell:
     """One step of a simple recurrent layer.
 
     Formula:
-        y = act(W x + U h + b); act is tanh or relu
+        y = act(W x + U h + b); act is the activation, tanh or relu
 
     Arrays:
         x (D,) or (..., D): input, D = input_size
@@ -95,7 +98,7 @@ class RnnCell:
         y (H,) or (..., H): state after
 
     VJP:
-        with a = dy (1 - y²) for tanh, dy [y > 0] for relu, and sums over the leading axes
+        with a = dy (1 − y²) for tanh, dy [y > 0] for relu, and sums over the leading axes
         dL/dx = a W
         dL/dh = a U
         dL/dW = Σ aᵀ x
@@ -151,8 +154,8 @@ class LstmCell:
         (h', c'): two outputs, each (H,) or (..., H); dy is (dh', dc')
 
     VJP:
-        with i, f, g, o after σ and tanh, m = dc' + dh' o (1 - tanh²(c')), and sums over the leading axes
-        a = (m g i (1 - i), m c f (1 - f), m i (1 - g²), dh' tanh(c') o (1 - o))
+        with i, f, g, o after σ and tanh, m = dc' + dh' o (1 − tanh²(c')), and sums over the leading axes
+        a = (m g i (1 − i), m c f (1 − f), m i (1 − g²), dh' tanh(c') o (1 − o))
         dL/dx = a W
         dL/dh = a U
         dL/dc = m f
@@ -199,7 +202,7 @@ class GruCell:
         u = σ(W_u x + U_u h + b_u)
         reset_after: true     n = tanh(W_n x + b_n + r (U_n h))
         reset_after: false    n = tanh(W_n x + b_n + U_n (r h))
-        y = (1 - u) n + u h
+        y = (1 − u) n + u h
         the rows of W, U and b belong to the gates r, u and n, H to each, in this order
 
     Arrays:
@@ -211,15 +214,19 @@ class GruCell:
         y (H,) or (..., H): state after
 
     VJP:
-        with a_n = dy (1 - u)(1 - n²), a_u = dy (h - n) u (1 - u), a = (a_r, a_u, a_n), and sums over the leading axes
+        with a_n = dy (1 − u)(1 − n²), a_u = dy (h − n) u (1 − u), a = (a_r, a_u, a_n), and sums over the leading axes
         dL/dx = a W
         dL/dW = Σ aᵀ x
         dL/db = Σ a
         dL/dU_r = Σ a_rᵀ h, dL/dU_u = Σ a_uᵀ h
-        reset_after: true     a_r = a_n (U_n h) r (1 - r)
-            dL/dh = dy u + a_r U_r + a_u U_u + (a_n r) U_n, dL/dU_n = Σ (a_n r)ᵀ h
-        reset_after: false    a_r = (a_n U_n) h r (1 - r)
-            dL/dh = dy u + a_r U_r + a_u U_u + (a_n U_n) r, dL/dU_n = Σ a_nᵀ (r h)
+        reset_after: true
+        a_r = a_n (U_n h) r (1 − r)
+        dL/dh = dy u + a_r U_r + a_u U_u + (a_n r) U_n
+        dL/dU_n = Σ (a_n r)ᵀ h
+        reset_after: false
+        a_r = (a_n U_n) h r (1 − r)
+        dL/dh = dy u + a_r U_r + a_u U_u + (a_n U_n) r
+        dL/dU_n = Σ a_nᵀ (r h)
 
     Source:
         reset_after: false: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical

@@ -11,37 +11,22 @@ from typing import TypeAlias
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.layers.matrices import outer_sum, swap
+from gradcheck_cli.layers.special import sigmoid
 
 States: TypeAlias = tuple[Array, ...]
 Step: TypeAlias = Callable[[Array, States, Array], States]
 StepVjp: TypeAlias = Callable[[States, Array, States, Array], tuple[Array, States, Array]]
 
 
-def sigmoid(z: Array) -> Array:
-    """1 / (1 + e⁻ᶻ), with no overflow on either side."""
-    negative = z.real < 0
-    e = np.exp(np.where(negative, z, -z))
-    return np.asarray(np.where(negative, e, 1.0) / (1.0 + e))
-
-
-def transposed(a: Array) -> Array:
-    """Swap the last two axes."""
-    return np.asarray(np.swapaxes(a, -1, -2))
-
-
-def outer_sum(rows: Array, columns: Array) -> Array:
-    """Σ rowsᵀ columns over all leading axes."""
-    return np.asarray(rows.reshape(-1, rows.shape[-1]).T @ columns.reshape(-1, columns.shape[-1]))
-
-
 def tanh_step(z: Array, states: States, U: Array) -> States:
     """h' = tanh(z + U h)."""
-    return (np.tanh(z + states[0] @ transposed(U)),)
+    return (np.tanh(z + states[0] @ swap(U)),)
 
 
 def relu_step(z: Array, states: States, U: Array) -> States:
     """h' = max(z + U h, 0)."""
-    a = z + states[0] @ transposed(U)
+    a = z + states[0] @ swap(U)
     return (np.where(a.real > 0, a, np.zeros_like(a)),)
 
 
@@ -59,7 +44,7 @@ def relu_step_vjp(d: States, z: Array, states: States, U: Array) -> tuple[Array,
 
 
 def _lstm_gates(z: Array, h: Array, U: Array) -> tuple[Array, Array, Array, Array]:
-    i, f, g, o = np.split(z + h @ transposed(U), 4, axis=-1)
+    i, f, g, o = np.split(z + h @ swap(U), 4, axis=-1)
     return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
 
 
@@ -85,8 +70,8 @@ def lstm_step_vjp(d: States, z: Array, states: States, U: Array) -> tuple[Array,
 def _gru_gates(z: Array, h: Array, U: Array, reset_after: bool) -> tuple[Array, Array, Array, Array]:
     """Return r, u, n and what the reset gate multiplies: U_n h, or h itself."""
     size = h.shape[-1]
-    r, u = np.split(sigmoid(z[..., : 2 * size] + h @ transposed(U[..., : 2 * size, :])), 2, axis=-1)
-    U_n = transposed(U[..., 2 * size :, :])
+    r, u = np.split(sigmoid(z[..., : 2 * size] + h @ swap(U[..., : 2 * size, :])), 2, axis=-1)
+    U_n = swap(U[..., 2 * size :, :])
     inner = h @ U_n if reset_after else h
     n = np.tanh(z[..., 2 * size :] + (r * inner if reset_after else (r * h) @ U_n))
     return r, u, n, inner

@@ -11,6 +11,8 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
 
+FAMILY = "shape and reduction"
+
 Axes = int | tuple[int, ...] | None
 
 
@@ -72,7 +74,7 @@ class Sum:
     """Sum over some axes, or over all.
 
     Formula:
-        y = Σ x, over the axes
+        y = Σ x, over the axes in axis, by default over all
 
     Arrays:
         x (...): input
@@ -113,7 +115,7 @@ class Mean:
     """Mean over some axes, or over all.
 
     Formula:
-        y = 1/m Σ x, over the m elements along the axes
+        y = 1/m Σ x, over the m elements along the axes in axis, by default along all
 
     Arrays:
         x (...): input
@@ -155,7 +157,7 @@ class Max:
     """Largest value along some axes, or of all.
 
     Formula:
-        y = max x, over the axes
+        y = max x, over the axes in axis, by default over all
 
     Arrays:
         x (...): input
@@ -252,7 +254,7 @@ class Sort:
         dL/dx[σ(i)] = dy[i]
 
     Source:
-        Blondel, Teboul, Berthet, Djolonga, Fast Differentiable Sorting and Ranking (2020), section 2
+        Blondel, Teboul, Berthet, Djolonga, Fast Differentiable Sorting and Ranking (2020)
     """
 
     name: ClassVar[str] = "sort"

@@ -10,6 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
+from gradcheck_cli.layers.matrices import lift
+
+FAMILY = "normalisation"
 
 Axes = int | tuple[int, ...]
 
@@ -36,11 +39,6 @@ def rescale(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
 def rescale_vjp(dy: Array, y: Array, r: Array, axes: Axes) -> Array:
     """Gradient through `rescale`, from what it returned."""
     return np.asarray((dy - y * (dy * y).mean(axis=axes, keepdims=True)) / r)
-
-
-def lift(a: Array, ndim: int) -> Array:
-    """Insert axes of size 1 behind the stack axis, so that a stacked array broadcasts against one of `ndim` axes."""
-    return a.reshape(a.shape[0], *(1,) * (ndim - a.ndim), *a.shape[1:])
 
 
 def check_eps(eps: float) -> None:
@@ -79,7 +77,7 @@ class RmsNorm:
     """Root mean square normalisation over the last axes, with a gain.
 
     Formula:
-        n = x / sqrt(mean(x²) + eps), with the mean over the axes in F
+        n = x / √(mean(x²) + eps), with the mean over the axes in F
         y = gamma n
 
     Arrays:
@@ -88,7 +86,7 @@ class RmsNorm:
         y (..., *F): output
 
     VJP:
-        dL/dx = (g - n mean(g n)) / sqrt(mean(x²) + eps), with g = gamma dy, and means over the axes in F
+        dL/dx = (g − n mean(g n)) / √(mean(x²) + eps), with g = gamma dy, and means over the axes in F
         dL/dgamma = Σ dy n, over the leading axes
 
     Source:
@@ -132,14 +130,14 @@ class L2Normalize:
     eps is raised to the smallest normal number of the dtype where it is below that (6.1e-5 for float16).
 
     Formula:
-        y = x / max(‖x‖, eps), with ‖x‖ = sqrt(Σ x²) along the axis
+        y = x / max(‖x‖, eps), with ‖x‖ = √(Σ x²) along the axis
 
     Arrays:
         x (...): input; `axis` counts from its first axis, or from its last if negative
         y (...): output, same shape as x
 
     VJP:
-        dL/dx = (dy - y Σ dy y) / ‖x‖ where ‖x‖ > eps, with the sum along the axis
+        dL/dx = (dy − y Σ dy y) / ‖x‖ where ‖x‖ > eps, with the sum along the axis
         dL/dx = dy / eps elsewhere
 
     Source:
@@ -197,7 +195,7 @@ class WeightNorm:
     """Weights from a direction and one length per output.
 
     Formula:
-        w = g v / ‖v‖, with ‖v‖ = sqrt(Σ v²) over all axes but `dim`
+        w = g v / ‖v‖, with ‖v‖ = √(Σ v²) over all axes but `dim`
 
     Arrays:
         v (...): direction, not zero; `dim` is the axis of the outputs
@@ -205,7 +203,7 @@ class WeightNorm:
         w (...): weights, same shape as v
 
     VJP:
-        dL/dv = g (dy - u Σ dy u) / ‖v‖, with u = v / ‖v‖, and the sum over all axes but `dim`
+        dL/dv = g (dy − u Σ dy u) / ‖v‖, with u = v / ‖v‖, and the sum over all axes but `dim`
         dL/dg = Σ dy u, over all axes but `dim`
 
     Source:

@@ -11,6 +11,8 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
 from gradcheck_cli.layers.windows import each_axis, nonempty
 
+FAMILY = "convolution and pooling"
+
 
 @dataclass(frozen=True)
 class UpsampleNearest:
@@ -75,7 +77,7 @@ class Pad:
     `widths` holds a pair (before, after) for each axis, the last axis first, as in torch.
 
     Formula:
-        y[i] = x[i - before] within x
+        y[i] = x[i − before] within x
         outside: value (constant), the mirror image without the edge (reflect), or the nearest element (edge)
 
     Arrays:

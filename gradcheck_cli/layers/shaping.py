@@ -10,7 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Mask, OptionError, Shape
+from gradcheck_cli.layers.matrices import lift, sum_to
 from gradcheck_cli.layers.reduction import default_shape, resolve_axes
+
+FAMILY = "shape and reduction"
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Reshape:
 
     Arrays:
         x (...): input
-        y shape, at most one -1 in it standing for what is left over: output
+        y (shape): output; a size of -1, of which there may be one, stands for what is left over
 
     VJP:
         dL/dx = dy with the shape of x
@@ -247,8 +250,8 @@ class Where:
         y (...), the shape to which the three broadcast: output
 
     VJP:
-        dL/da = dy where condition, else 0; Σ over the axes along which a was repeated
-        dL/db = dy where not condition, else 0; Σ over the axes along which b was repeated
+        dL/da = dy where condition, else 0, summed over the axes along which a was repeated
+        dL/db = dy where not condition, else 0, summed over the axes along which b was repeated
 
     Source:
         Griewank, Walther, Evaluating Derivatives (2008), section 3.2
@@ -280,20 +283,10 @@ class Where:
     def vjp(self, dy: Array, a: Array, b: Array, condition: Array) -> dict[str, Array]:
         nothing = np.zeros((), dy.dtype)
         return {
-            "a": _unbroadcast(np.where(condition, dy, nothing), a.shape),
-            "b": _unbroadcast(np.where(condition, nothing, dy), b.shape),
+            "a": sum_to(np.where(condition, dy, nothing), a.shape),
+            "b": sum_to(np.where(condition, nothing, dy), b.shape),
         }
 
     def forward_stacked(self, a: Array, b: Array, condition: Array) -> Array:
         rank = max(a.ndim, b.ndim, condition.ndim)
-        a, b, condition = (
-            part.reshape(part.shape[0], *(1,) * (rank - part.ndim), *part.shape[1:]) for part in (a, b, condition)
-        )
-        return np.where(condition, a, b)
-
-
-def _unbroadcast(gradient: Array, shape: Shape) -> Array:
-    """Sum over the axes along which an array of this shape was repeated."""
-    new = gradient.ndim - len(shape)
-    stretched = (axis for axis, size in enumerate(shape, start=new) if size == 1 and gradient.shape[axis] != 1)
-    return np.asarray(gradient.sum(axis=(*range(new), *stretched)).reshape(shape))
+        return np.where(lift(condition, rank), lift(a, rank), lift(b, rank))

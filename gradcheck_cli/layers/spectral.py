@@ -10,8 +10,11 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Shape, Spd
 from gradcheck_cli.layers import lapack
-from gradcheck_cli.layers.linear_algebra import Regular, square, swap
+from gradcheck_cli.layers.linear_algebra import Regular, square
+from gradcheck_cli.layers.matrices import swap
 from gradcheck_cli.layers.rescaling import magnitude
+
+FAMILY = "linear algebra"
 
 
 def _symmetric(a: Array) -> Array:
@@ -147,22 +150,22 @@ class MatrixNorm:
     Complex matrices are refused by nuclear and spectral.
 
     Formula:
-        frobenius    y = √(Σ_ij A_ij²)
-        nuclear      y = Σ s_k, the sum of the singular values
-        spectral     y = max s_k, the largest singular value
-        one          y = max_j Σ_i |A_ij|, the largest sum down a column
-        infinity     y = max_i Σ_j |A_ij|, the largest sum along a row
+        order: frobenius    y = √(Σ_ij A_ij²)
+        order: nuclear      y = Σ s_k, the sum of the singular values
+        order: spectral     y = max s_k, the largest singular value
+        order: one          y = max_j Σ_i |A_ij|, the largest sum down a column
+        order: infinity     y = max_i Σ_j |A_ij|, the largest sum along a row
 
     Arrays:
         A (..., m, n): matrix
         y (...): norm
 
     VJP:
-        frobenius    dL/dA = dy A / y, and 0 where y = 0
-        nuclear      dL/dA = dy U Vᵀ, where A = U diag(s) Vᵀ is the thin singular value decomposition
-        spectral     dL/dA = dy u vᵀ, with u and v the singular vectors of the largest singular value
-        one          dL/dA = dy sign(A) in the first column with the largest sum, 0 elsewhere
-        infinity     dL/dA = dy sign(A) in the first row with the largest sum, 0 elsewhere
+        order: frobenius    dL/dA = dy A / y, and 0 where y = 0
+        order: nuclear      dL/dA = dy U Vᵀ, where A = U diag(s) Vᵀ is the thin singular value decomposition
+        order: spectral     dL/dA = dy u vᵀ, with u and v the singular vectors of the largest singular value
+        order: one          dL/dA = dy sign(A) in the first column with the largest sum, 0 elsewhere
+        order: infinity     dL/dA = dy sign(A) in the first row with the largest sum, 0 elsewhere
 
     Source:
         Watson, Characterization of the subdifferential of some matrix norms (1992)

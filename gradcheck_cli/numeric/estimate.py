@@ -44,8 +44,7 @@ def estimate(seen: Trace) -> LadderEstimate:
     shape = classify(seen)
     inflation = scatter(seen, shape)
     noise = [
-        inflation * K * n + 8 * seen.relative * level.slope + seen.hidden
-        for n, level in zip(seen.noise, seen.levels, strict=True)
+        inflation * K * n + 8 * seen.relative * level.slope for n, level in zip(seen.noise, seen.levels, strict=True)
     ]
     block, flat, broken = grow(seen, shape.block, noise)
     value, uncertainty, base = extrapolate(seen.levels, block, noise)

@@ -120,7 +120,7 @@ class Ladder:
         """The noise of the contracted output: of all outputs, or of those that depend once that is known."""
         noise = self.line.noise
         total = float(noise.total[0])
-        if not self.probed:
+        if not self.probed or not self.reached.any():
             return total
         largest = float(noise.weighted.max(initial=0.0)) or 1.0
         squares = (noise.weighted / largest) ** 2

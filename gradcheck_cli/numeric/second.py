@@ -47,11 +47,7 @@ def widened(objective: Objective, noise: Noise, centre: Array, wrt: list[str]) -
     """The same layer in long double where the platform and the layer keep it, with its own noise; else None."""
     if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps or noise.unit != 2.0**-53:
         return None
-    floats = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in objective.arrays.items()}
-    wide = Objective(objective.layer, floats, [], objective.view, objective.ledger)
-    wide.shapes, wide.dtypes = objective.shapes, (np.dtype(np.longdouble),) * len(objective.shapes)
-    wide.cotangent, wide.weights = objective.cotangent, objective.weights
-    wide.outputs, wide.units = objective.outputs, objective.units
+    wide = _in_long_double(objective)
     values = wide.moved({})
     if values is None or values.dtype != np.longdouble:
         return None
@@ -59,3 +55,25 @@ def widened(objective: Objective, noise: Noise, centre: Array, wrt: list[str]) -
         return None
     finer = measure(wide, wrt, values)
     return (wide, values, finer) if (64 * finer.total <= noise.total).all() else None
+
+
+def _in_long_double(objective: Objective) -> Objective:
+    floats = {n: a.astype(np.longdouble) if a.dtype.kind == "f" else a for n, a in objective.arrays.items()}
+    wide = Objective(objective.layer, floats, [], objective.view, objective.ledger)
+    wide.shapes, wide.dtypes = objective.shapes, (np.dtype(np.longdouble),) * len(objective.shapes)
+    wide.cotangent, wide.weights, wide.several = objective.cotangent, objective.weights, objective.several
+    wide.outputs, wide.units = objective.outputs, objective.units
+    return wide
+
+
+def widened_analytic(objective: Objective, wrt: list[str]) -> dict[str, Array] | None:
+    """The analytic values by the VJP in long double; None where the platform or the VJP does not keep it."""
+    if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
+        return None
+    wide = _in_long_double(objective)
+    try:
+        if any(np.asarray(one).dtype != np.longdouble for one in wide.vjp(objective.cotangent).values()):
+            return None
+        return wide.analytic(wrt)
+    except Exception:  # noqa: BLE001 - a layer need not accept long double
+        return None

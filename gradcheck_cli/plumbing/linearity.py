@@ -10,12 +10,18 @@ import numpy as np
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import AnalyticNoise
 from gradcheck_cli.numeric.objective import Objective, fitted
+from gradcheck_cli.numeric.scales import lengths
 from gradcheck_cli.plumbing.structure import problem
 from gradcheck_cli.results import Finding
 
 
 def linearity(
-    objective: Objective, wrt: Sequence[str], gradients: Mapping[str, Any], rounding: AnalyticNoise, other: Array
+    objective: Objective,
+    wrt: Sequence[str],
+    gradients: Mapping[str, Any],
+    rounding: AnalyticNoise,
+    other: Array,
+    centre: Array,
 ) -> list[Finding]:
     """The VJP is linear in dy: at 2 dy, at 0, and at a sum; 4 VJP calls. Skipped where there is no dy."""
     if getattr(objective.layer, "ignores_dy", False):
@@ -32,7 +38,10 @@ def linearity(
             continue  # which is a finding of its own
         columns = {key: fitted(value.get(name), shape) for key, value in found.items()}
         largest = max(np.abs(one).max(initial=0.0), np.abs(columns["other"]).max(initial=0.0))
-        allowed = np.max(rounding.bound[name], axis=1) + 64 * rounding.unit * largest
+        shortest = float(np.min(lengths(objective.arrays[name].reshape(-1)), initial=1.0))
+        unit = max(rounding.unit, float(np.finfo(np.asarray(gradients[name]).dtype).eps) / 2)
+        natural = 64 * unit * float(np.abs(objective.cotangent * centre).sum()) / shortest
+        allowed = np.max(rounding.bound[name], axis=1) + 64 * unit * largest + natural
         findings += _nonlinear(name, one, columns, allowed, bool(np.abs(dy).any()))
     return findings
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from gradcheck_cli import as_json
 from gradcheck_cli.results import RunResult
 
 
@@ -17,4 +19,16 @@ class Json:
 
     def render(self, run: RunResult) -> str:
         """The whole run."""
-        return json.dumps(run.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return "".join(_parts(run))
+
+
+def _parts(run: RunResult) -> Iterator[str]:
+    """Check by check: a mapping of ten thousand of them would take ten times the memory of the text."""
+    yield _dumped(as_json.head_of_run(run)).removesuffix("\n}") + ',\n  "checks": ['
+    for number, check in enumerate(run.checks):
+        yield (",\n    " if number else "\n    ") + _dumped(check.to_dict()).replace("\n", "\n    ")
+    yield "\n  ]\n}\n" if run.checks else "]\n}\n"
+
+
+def _dumped(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)

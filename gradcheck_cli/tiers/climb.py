@@ -91,7 +91,7 @@ class Climb:
         uncertainty = math.inf if self.noisy else found.uncertainty
         natural = self.ladder.magnitude / self.ladder.line.length
         self.sheet.natural[self.at] = natural
-        return self.scene.number(self.at, found.value, uncertainty, slope, natural, self.ladder.hidden)
+        return self.scene.number(self.at, found.value, uncertainty, slope, natural)
 
     def _pass(self, decision: Decision, numbers: Numbers, found: LadderEstimate) -> None:
         bound = max(float(numbers.uncertainty), 1.5 * float(numbers.error) if decision is Decision.PASS else 0.0)

@@ -57,6 +57,11 @@ class Point:
         """The same point in long double, where the layer keeps it."""
         return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
 
+    @cached_property
+    def exact(self) -> Mapping[str, Array] | None:
+        """The analytic values of the same formula in long double, where the VJP keeps it."""
+        return second.widened_analytic(self.objective, list(self.analytic))
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -195,7 +200,6 @@ class Scene:
         uncertainty: float,
         slope: float,
         natural: float | None = None,
-        hidden: float = 0.0,
     ) -> Numbers:
         """The numbers of one element, to be decided."""
         noise, vjp_unit = self.point.noise, self.point.rounding.unit
@@ -206,7 +210,7 @@ class Scene:
             uncertainty=uncertainty,
             slope=slope,
             natural=float(self.natural[at]) if natural is None else natural,
-            floor=float(compare.floor(slope, noise.unit, vjp_unit)) + hidden,
+            floor=float(compare.floor(slope, noise.unit, vjp_unit)),
             rho=float(self.rho[at[1]]),
             unit=vjp_unit,
         )
