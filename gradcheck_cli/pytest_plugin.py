@@ -108,7 +108,7 @@ class CheckItem(pytest.Item):
         """Make the check."""
         result = _made(self.spec, self.folders)
         if result.printed:
-            self.add_report_section("call", "what the code printed", result.printed)
+            self.add_report_section("call", "output", result.printed)
         if not result.met:
             raise NotAsExpectedError(result)
 

@@ -123,6 +123,7 @@ def start(*words: str, cwd: Path, **more: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        start_new_session=True,  # as in a terminal of its own
     )
 
 
@@ -137,12 +138,12 @@ def gradcheck(*words: str, cwd: Path, **more: str) -> subprocess.CompletedProces
 def assert_nothing_is_left(cwd: Path, seconds: float = 5.0) -> None:
     """No process has this working directory any more, soon at least."""
     deadline = time.monotonic() + seconds
-    while left := _processes_in(cwd):
+    while left := processes_in(cwd):
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.05)
 
 
-def _processes_in(cwd: Path) -> dict[str, str]:
+def processes_in(cwd: Path) -> dict[str, str]:
     """The processes in a folder, by pid; a test's folder is its own, so whatever is there it has started."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):

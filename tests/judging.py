@@ -46,16 +46,14 @@ def check(layer: Any, arrays: Mapping[str, Any] | None = None, rows: Rows | None
         for name, value in (arrays or {}).items()
     }
     result = run_check(CheckSpec("test::check", "check", layer, "small", given, **asked), rows or Rows(None))
-    assert result.error is None or asked.get("expect_error"), result.error
+    assert result.error is None, result.error
     return result
 
 
 def at(result: CheckResult, *index: int, array: str | None = None) -> Element:
     """One element of a result of the VJP view."""
     name = array or result.arrays[0].name
-    (found,) = (
-        element for one in result.arrays if one.name == name for element in one.worst if element.index == index
-    )
+    (found,) = (element for one in result.arrays if one.name == name for element in one.worst if element.index == index)
     return found
 
 

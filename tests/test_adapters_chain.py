@@ -206,7 +206,9 @@ def test_foreign_links_are_built_on_what_the_links_before_hand_on() -> None:
     a = point_of(built, **{"0.x": (5, 3)})
     y = np.tanh(3 * (a["0.x"] @ a["0.W"].T + a["0.b"]))
     np.testing.assert_allclose(built.forward(**a), y, rtol=1e-14)
-    np.testing.assert_allclose(built.vjp(np.ones((5, 4)), **a)["0.b"], 3 * (1 - y**2).sum(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(
+        built.vjp(np.ones((5, 4)), **a)["0.b"], 3 * (1 - y**2).sum(axis=0), rtol=1e-13, atol=1e-14
+    )
 
 
 def test_a_constant_that_no_link_takes_is_refused() -> None:

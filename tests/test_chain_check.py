@@ -67,7 +67,11 @@ def test_a_link_that_is_wrong_only_at_its_actual_activations_is_found() -> None:
     def slope(x: Array) -> Array:
         return np.where(np.abs(x) > 5, 1.0, np.cos(x))  # drawn inputs never come so far
 
-    links = (entrywise(lambda x: 10 + x, lambda x: 1.0), entrywise(np.sin, slope), entrywise(lambda x: x * x, lambda x: 2 * x))
+    links = (
+        entrywise(lambda x: 10 + x, lambda x: 1.0),
+        entrywise(np.sin, slope),
+        entrywise(lambda x: x * x, lambda x: 2 * x),
+    )
     sentence = sentence_of(check(Chain(links, ("shift", "sine", "square"))))
     assert sentence is not None
     assert sentence.startswith("link 1 (sine) is wrong first, where the backward pass meets it: ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from batch_runs import (
     IN_A_FILE,
     assert_nothing_is_left,
     gradcheck,
+    processes_in,
     read,
     read_lines,
     seconds_aside,
@@ -144,6 +147,19 @@ def test_interrupted_run_writes_every_report_and_leaves_nothing(
     assert err == f"gradcheck: interrupted; {count} of 60 checks were done\n"
     assert out.startswith(f"interrupted; {count} checks pass; ")
     assert [line["id"] for line in read_lines(tmp_path / "out.jsonl")] == [check["id"] for check in report["checks"]]
+
+
+@pytest.mark.parametrize("started", [2, 4])
+def test_ctrl_c_of_a_terminal_ends_workers_quietly(started: int, tmp_path: Path) -> None:
+    write_culprits(tmp_path, ["leave", "slow"] * 20)
+    process = start("run", "a.yaml", "--allow", "culprits", "-n", "2", "-q", cwd=tmp_path)
+    until(lambda: len(processes_in(tmp_path)) >= started)  # the first workers are just about to start, or did
+    until(lambda: "resource_tracker" in " ".join(processes_in(tmp_path).values()))
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert_nothing_is_left(tmp_path)
+    assert re.fullmatch(r"gradcheck: interrupted(; \d+ of 40 checks were done)?\n", err)
 
 
 def lines(path: Path) -> int:

@@ -83,6 +83,36 @@ def test_page_of_softmax_tells_everything() -> None:
         assert part in told
 
 
+@pytest.mark.parametrize("width", ["60", "80", "140"])
+def test_list_and_pages_keep_to_the_width(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    assert all(len(line) <= int(width) for line in printed().splitlines())
+    for name in LAYERS:
+        assert all(len(line) <= int(width) for line in printed(name).splitlines()), name
+
+
+def test_what_continues_a_line_is_joined_to_it_and_wrapped_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    told = printed("layer_norm")
+    assert (
+        "\nFormula\n"
+        "  n = (x − m) / √(s + eps), with m and s the mean and variance of x\n"
+        "      over the axes in F\n"
+        "  y = gamma n + beta\n"
+    ) in told
+    monkeypatch.setenv("COLUMNS", "140")
+    formula = page("layer_norm", LAYERS["layer_norm"]).sections["Formula"]
+    assert "".join(f"  {line}\n" for line in formula.splitlines()) in printed("layer_norm")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_command_on_a_page_passes(name: str) -> None:
+    command = printed(name).rstrip().splitlines()[-1].split()
+    assert command[:3] == ["gradcheck", "check", name]
+    outcome = CliRunner().invoke(app, [*command[1:], "-q"], standalone_mode=False)
+    assert (outcome.exception, outcome.return_value) == (None, 0)
+
+
 @dataclass(frozen=True)
 class Bare:
     size: int

@@ -23,7 +23,11 @@ from gradcheck_cli.layer import (
 )
 from gradcheck_cli.spec import Given
 
-SPECS = {"x": ArraySpec((4, 3)), "k": ArraySpec((5,), "integer", Integers(0, 7)), "m": ArraySpec((6,), "boolean", Mask())}
+SPECS = {
+    "x": ArraySpec((4, 3)),
+    "k": ArraySpec((5,), "integer", Integers(0, 7)),
+    "m": ArraySpec((6,), "boolean", Mask()),
+}
 
 
 def drawn(seed: int = 0, point: int = 0, dtype: str = "float64", **given: Given) -> dict[str, Array]:
@@ -46,7 +50,7 @@ def test_another_array_changes_no_other() -> None:
 def test_kinds_have_their_dtypes() -> None:
     arrays = drawn(dtype="float32")
     assert {name: str(array.dtype) for name, array in arrays.items()} == {"x": "float32", "k": "int64", "m": "bool"}
-    assert ((0 <= arrays["k"]) & (arrays["k"] < 7)).all()
+    assert ((arrays["k"] >= 0) & (arrays["k"] < 7)).all()
 
 
 def test_given_values_are_kept_and_copied() -> None:
@@ -118,7 +122,7 @@ def test_strata_are_apart(size: int) -> None:
 def test_generic_values_keep_away_from_0_and_1_and_ties(shape: tuple[int, ...]) -> None:
     size = np.abs(Generic()(RNG, shape))
     assert size.shape == shape
-    assert (((0.15 <= size) & (size <= 0.9)) | ((1.1 <= size) & (size <= 1.9))).all()
+    assert (((size >= 0.15) & (size <= 0.9)) | ((size >= 1.1) & (size <= 1.9))).all()
     assert np.unique(size).size == size.size
     np.testing.assert_allclose(np.abs(Generic(1e-3)(np.random.default_rng(1), shape)).max(initial=0), 1e-3, rtol=1)
 
@@ -130,7 +134,7 @@ def test_generic_values_have_both_signs() -> None:
 
 def test_positive_values_keep_away_from_0_and_1_and_ties() -> None:
     values = Positive()(RNG, (50, 3))
-    assert (((0.3 <= values) & (values <= 0.9)) | ((1.1 <= values) & (values <= 2.0))).all()
+    assert (((values >= 0.3) & (values <= 0.9)) | ((values >= 1.1) & (values <= 2.0))).all()
     assert np.unique(values).size == 150
 
 

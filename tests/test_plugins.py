@@ -13,7 +13,7 @@ import pytest
 
 import gradcheck_cli
 
-ROOT = Path(gradcheck_cli.__file__).parents[1]
+PACKAGE = str(Path(gradcheck_cli.__file__).parents[1])  # the copy under test, installed or not
 MODULE = '''\
 """Cubes."""
 
@@ -63,7 +63,7 @@ def install(site: Path, **entry_points: str) -> None:
 
 
 def gradcheck(*words: str, cwd: Path) -> Any:
-    paths = os.pathsep.join([str(ROOT), str(cwd / "site-packages")])
+    paths = os.pathsep.join([PACKAGE, str(cwd / "site-packages")])
     return subprocess.run(
         [sys.executable, "-P", "-m", "gradcheck_cli", *words],
         cwd=cwd,
@@ -83,7 +83,8 @@ def test_a_layer_of_a_package_is_like_a_built_in_one(tmp_path: Path) -> None:
     checked = gradcheck("check", "cube", "x:2", "scale=2.0", cwd=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
     (tmp_path / "a.yaml").write_text(
-        "version: 1\nchecks:\n  - {layer: cube, options: {scale: 2.0}}\n  - {chain: [{layer: cube}, {layer: softmax}]}\n"
+        "version: 1\nchecks:\n  - {layer: cube, options: {scale: 2.0}}\n"
+        "  - {chain: [{layer: cube}, {layer: softmax}]}\n"
     )
     ran = gradcheck("run", "a.yaml", "-q", cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")

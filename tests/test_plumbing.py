@@ -11,43 +11,12 @@ import pytest
 
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 from gradcheck_cli.numeric.objective import Ledger
-from gradcheck_cli.plumbing.bench import Bench, NotAFunctionError, first_look, first_vjp, numeric_outputs
-from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
-from gradcheck_cli.results import CheckResult, Finding, Verdict
+from gradcheck_cli.plumbing.bench import Bench, NotAFunctionError, numeric_outputs
+from gradcheck_cli.results import Verdict
 from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import CheckSpec, Given
-from tests.judging import check, rules
-
-X = np.array([[0.3, -0.7], [1.1, 0.4], [-1.6, 0.9]])
-W = np.array([[0.5, -1.2], [0.8, 0.3]])
-
-
-class Clean:
-    """y = tanh(x W) by rows, with its VJP; the wrong layers below change one thing."""
-
-    def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
-        return {"x": ArraySpec((3, 2)), "W": ArraySpec((2, 2))}
-
-    def forward(self, x: Array, W: Array) -> Any:
-        return np.tanh(x @ W)
-
-    def vjp(self, dy: Any, x: Array, W: Array) -> Any:
-        inner = dy / np.cosh(x @ W) ** 2
-        return {"x": inner @ W.T, "W": x.T @ inner}
-
-
-def judged(layer: Any, **asked: Any) -> CheckResult:
-    return check(layer, {"x": X, "W": W}, **asked)
-
-
-def told(result: CheckResult) -> list[tuple[str, str, str | None, str]]:
-    """The findings of the plumbing; the diagnosis adds its own."""
-    plumbing = {
-        *("not-a-function", "noisy-forward", "mutates-input", "missing-gradient", "unknown-gradient", "shape", "dtype"),
-        *("nan-gradient", "accumulates", "hidden-state", "forward-in-vjp", "dy-ignored", "dy-nonzero", "dy-nonlinear"),
-        *("no-dy", "jvp", "jvp-vjp", "jvp-difference", "jacobian", "forward-nonfinite"),
-    }
-    return [(f.rule, f.severity, f.array, f.sentence) for f in result.findings if f.rule in plumbing]
+from tests.judging import check
+from tests.plumbing_layers import Clean, W, X, judged, told
 
 
 def test_clean_layer_triggers_nothing() -> None:
@@ -98,6 +67,7 @@ class Shaped(Clean):
         return self.change(super().vjp(dy, x, W))
 
 
+BATCH = "the sum over the leading axes (the batch) is missing"
 STRUCTURAL: dict[str, tuple[Callable[[dict[str, Array]], Any], tuple[str, str, str | None, str]]] = {
     "missing": (
         lambda g: {"x": g["x"]},
@@ -113,7 +83,12 @@ STRUCTURAL: dict[str, tuple[Callable[[dict[str, Array]], Any], tuple[str, str, s
     ),
     "misspelt": (
         lambda g: g | {"xx": g["W"]},
-        ("unknown-gradient", "error", None, "the VJP returns a gradient for 'xx', which is no array; did you mean 'x'?"),
+        (
+            "unknown-gradient",
+            "error",
+            None,
+            "the VJP returns a gradient for 'xx', which is no array; did you mean 'x'?",
+        ),
     ),
     "transposed": (
         lambda g: g | {"x": g["x"].T},
@@ -121,14 +96,16 @@ STRUCTURAL: dict[str, tuple[Callable[[dict[str, Array]], Any], tuple[str, str, s
     ),
     "batch": (
         lambda g: g | {"W": np.stack([g["W"] / 3] * 3)},
-        (
-            *("shape", "error", "W"),
-            "the gradient of 'W' has shape (3, 2, 2), 'W' has (2, 2); the sum over the leading axes (the batch) is missing",
-        ),
+        ("shape", "error", "W", f"the gradient of 'W' has shape (3, 2, 2), 'W' has (2, 2); {BATCH}"),
     ),
     "scalar": (
         lambda g: g | {"W": g["W"].sum()},
-        ("shape", "error", "W", "the gradient of 'W' has shape (), 'W' has (2, 2); it is one number for the whole array"),
+        (
+            "shape",
+            "error",
+            "W",
+            "the gradient of 'W' has shape (), 'W' has (2, 2); it is one number for the whole array",
+        ),
     ),
     "other shape": (
         lambda g: g | {"x": g["x"].ravel()},
@@ -192,252 +169,6 @@ def test_a_gradient_that_broadcasts_is_compared_all_the_same() -> None:
     sentence = "the gradient of 'b' has shape (), 'b' has (3,); it is one number for the whole array"
     assert told(result) == [("shape", "error", "b", sentence)]
     assert [(one.passed, one.failed) for one in result.arrays] == [(3, 0)]
-
-
-class Stateful(Clean):
-    """Reads what an earlier call left behind."""
-
-    def __init__(self, mode: str) -> None:
-        self.mode, self.calls, self.pulls, self.cache = mode, 0, 0, np.zeros((3, 2))
-        self.total: dict[str, Array] = {}
-
-    def forward(self, x: Array, W: Array) -> Any:
-        self.calls += 1
-        before, self.cache = self.cache, np.tanh(x @ W)
-        if self.mode == "stale forward" and self.calls > 1:
-            return before
-        if self.mode == "random":
-            return self.cache + 0.1 * np.random.default_rng(self.calls).normal(size=(3, 2))
-        if self.mode == "noisy":
-            return self.cache * (1 + 1e-8 * np.random.default_rng(self.calls).normal(size=(3, 2)))
-        if self.mode == "growing":
-            return np.tile(self.cache, (self.calls, 1))
-        return self.cache
-
-    def vjp(self, dy: Any, x: Array, W: Array) -> Any:
-        if self.mode == "stale cache":
-            inner = dy * (1 - self.cache**2)
-            return {"x": inner @ W.T, "W": x.T @ inner}
-        gradients = super().vjp(dy, x, W)
-        if self.mode == "fresh mask":
-            self.calls += 1
-            return {name: g * np.random.default_rng(self.calls).normal(size=g.shape) for name, g in gradients.items()}
-        if self.mode == "accumulates":
-            for name, g in gradients.items():
-                self.total[name] = self.total.get(name, 0) + g
-            return {name: total.copy() for name, total in self.total.items()}
-        if self.mode == "shape changes":
-            self.pulls += 1
-            return {name: g[: 2 - self.pulls % 2] for name, g in gradients.items()}
-        return gradients
-
-
-def findings_of(mode: str) -> list[Finding]:
-    bench = Bench(Stateful(mode), {"x": X, "W": W}, ("x", "W"), Ledger())
-    findings = examine(first_look(bench), PURITY)
-    if not findings or findings[0].severity == "note":
-        first_vjp(bench, (np.array([[0.5, -1.2], [0.9, 1.4], [-0.6, 0.7]]),))
-        findings += examine(bench, STRUCTURE)
-    return findings
-
-
-def found(mode: str) -> Finding:
-    return findings_of(mode)[0]
-
-
-@pytest.mark.parametrize(
-    ("mode", "size"), [("stale forward", r"1\.2"), ("random", r"\d\.\d+")], ids=["stale forward", "random"]
-)
-def test_forward_is_no_function(mode: str, size: str) -> None:
-    finding = found(mode)
-    assert (finding.rule, finding.severity, finding.array) == ("not-a-function", "error", None)
-    start = "forward is not a function of its inputs: called twice at the same point, with another call between, its "
-    assert finding.sentence.startswith(f"{start}outputs differ by ")
-    assert finding.sentence.endswith("; look for random numbers, caches or state")
-    result = judged(Stateful(mode))
-    assert (result.verdict, rules(result), result.arrays) == (Verdict.FAIL, ["not-a-function"], ())
-
-
-def test_forward_that_changes_its_shape_is_no_function() -> None:
-    sentence = "forward returned another shape when called again at the same point"
-    assert found("growing") == Finding("not-a-function", "error", None, sentence)
-
-
-def test_slightly_random_forward_is_a_note() -> None:
-    finding = found("noisy")
-    assert (finding.rule, finding.severity) == ("noisy-forward", "note")
-    difference = finding.sentence.removeprefix("forward is noisy: two calls at the same point differ by ")
-    assert 1e-9 < float(difference) < 1e-7
-    result = judged(Stateful("noisy"))
-    assert rules(result) == ["noisy-forward"]
-    assert result.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE)
-
-
-def test_accumulating_gradient() -> None:
-    for number, name in enumerate(("x", "W")):
-        sentence = f"the gradient of {name!r} accumulates: a second call of the VJP returns twice the first"
-        assert findings_of("accumulates")[number] == Finding("accumulates", "error", name, sentence)
-    assert judged(Stateful("accumulates")).verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize("mode", ["stale cache", "fresh mask"])
-def test_hidden_state(mode: str) -> None:
-    finding = found(mode)
-    assert (finding.rule, finding.severity, finding.array) == ("hidden-state", "error", "x")
-    assert finding.sentence.startswith("the gradient of 'x' changes by ")
-    end = (
-        " when the VJP is called again at the same point after another call of forward; "
-        "look for caches, state or fresh random numbers"
-    )
-    assert finding.sentence.endswith(end)
-    assert judged(Stateful(mode)).verdict is Verdict.FAIL
-
-
-def test_gradient_that_changes_its_shape_is_hidden_state() -> None:
-    findings = findings_of("shape changes")
-    sentence = "the gradient of 'x' has another shape when the VJP is called again"
-    assert Finding("hidden-state", "error", "x", sentence) in findings
-
-
-class Unlike(Clean):
-    """Its backward pass computes its own, possibly other, output."""
-
-    def __init__(self, factor: float, shape: tuple[int, ...] = (3, 2), given: bool = True) -> None:
-        self.factor, self.shape, self.given = factor, shape, given
-
-    def output_in_vjp(self, dy: Any, x: Array, W: Array) -> Any:
-        return self.factor * np.tanh(x @ W).reshape(self.shape) if self.given else None
-
-
-def test_forward_inside_the_backward_pass() -> None:
-    sentence = "the forward pass inside the backward pass gives another output than forward"
-    assert told(judged(Unlike(1.01))) == [("forward-in-vjp", "error", None, sentence)]
-    assert told(judged(Unlike(1.0))) == []
-    assert told(judged(Unlike(1.01, given=False))) == []
-
-
-class Upstream(Clean):
-    """Uses dy in its own way."""
-
-    def __init__(self, use: Callable[[Array], Array]) -> None:
-        self.use = use
-
-    def vjp(self, dy: Any, x: Array, W: Array) -> Any:
-        return super().vjp(self.use(dy), x, W)
-
-
-def test_upstream_gradient_ignored() -> None:
-    expected = [
-        (
-            *("dy-ignored", "error", name),
-            f"the gradient of {name!r} ignores the upstream gradient: it is the same for dy, 2 dy and 0; "
-            "multiply by dy (dL/dy) in the backward pass",
-        )
-        for name in ("x", "W")
-    ]
-    assert told(judged(Upstream(np.ones_like))) == expected
-
-
-def test_gradient_that_is_not_zero_for_no_upstream_gradient() -> None:
-    result = judged(Upstream(lambda dy: dy + 0.5))
-    assert [rule for rule, *_ in told(result)] == ["dy-nonzero", "dy-nonzero"]
-    size = float(np.abs(Clean().vjp(np.full((3, 2), 0.5), X, W)["x"]).max())
-    assert told(result)[0] == (
-        *("dy-nonzero", "error", "x"),
-        f"for dy = 0 the gradient of 'x' is not 0 but up to {size:.2g}",
-    )
-
-
-@pytest.mark.parametrize("use", [lambda dy: dy * np.abs(dy), lambda dy: dy**3], ids=["dy |dy|", "dy³"])
-def test_upstream_gradient_used_twice(use: Callable[[Array], Array]) -> None:
-    assert told(judged(Upstream(use))) == [
-        ("dy-nonlinear", "error", name, f"for 2 dy the gradient of {name!r} does not double: dy is used non-linearly")
-        for name in ("x", "W")
-    ]
-
-
-@pytest.mark.parametrize("use", [np.abs, lambda dy: np.sort(dy, axis=0)], ids=["|dy|", "sorted dy"])
-def test_upstream_gradient_that_scales_but_does_not_add(use: Callable[[Array], Array]) -> None:
-    assert told(judged(Upstream(use))) == [
-        (
-            *("dy-nonlinear", "error", name),
-            f"for a sum of two dy the gradient of {name!r} is not the sum of both: dy is used non-linearly",
-        )
-        for name in ("x", "W")
-    ]
-
-
-class Loss(Clean):
-    """Returns a loss; its gradient comes with it and takes no dy."""
-
-    ignores_dy = True
-
-    def forward(self, x: Array, W: Array) -> Any:
-        return np.asarray(super().forward(x, W).sum())
-
-    def vjp(self, dy: Any, x: Array, W: Array) -> Any:
-        return super().vjp(np.ones((3, 2)), x, W)
-
-
-def test_linearity_is_not_tested_where_there_is_no_dy() -> None:
-    result = judged(Loss())
-    sentence = "the function returns its gradient together with its loss and takes no dy: linearity is not tested"
-    assert told(result) == [("no-dy", "note", None, sentence)]
-    assert result.verdict is Verdict.PASS
-
-
-class Pushing(Clean):
-    """With the optional members, each times a factor."""
-
-    def __init__(self, jvp: float = 1.0, jacobian: float = 1.0, keys: tuple[str, ...] = ("x", "W")) -> None:
-        self.factor, self.table, self.keys = jvp, jacobian, keys
-
-    def jvp(self, tangents: Mapping[str, Array], x: Array, W: Array) -> Any:
-        return self.factor * (tangents["x"] @ W + x @ tangents["W"]) / np.cosh(x @ W) ** 2
-
-    def jacobian(self, x: Array, W: Array) -> Mapping[str, Array]:
-        rows = [super(Pushing, self).vjp(row.reshape(3, 2), x, W) for row in np.eye(6)]
-        return {name: self.table * np.stack([row[name] for row in rows]) for name in self.keys}
-
-
-def test_right_optional_members() -> None:
-    result = judged(Pushing())
-    assert result.findings == ()
-    assert result.evaluations_by_tier["plumbing"] == judged(Clean()).evaluations_by_tier["plumbing"] + 4
-
-
-def test_wrong_jvp_disagrees_with_the_vjp_and_with_differences() -> None:
-    result = judged(Pushing(jvp=1.01))
-    assert [(rule, severity) for rule, severity, *_ in told(result)] == [
-        ("jvp-vjp", "error"),
-        ("jvp-difference", "error"),
-    ]
-    first, second = (sentence for *_, sentence in told(result))
-    assert first.startswith("jvp and vjp disagree: <dy, J v> = ")
-    assert second.startswith("jvp differs from finite differences: output ")
-    assert result.verdict is Verdict.FAIL
-
-
-def test_jvp_of_another_shape() -> None:
-    class Short(Pushing):
-        def jvp(self, tangents: Mapping[str, Array], x: Array, W: Array) -> Any:
-            return super().jvp(tangents, x, W)[:2]
-
-    sentence = "jvp returns 4 values; forward has 6 outputs"
-    assert told(judged(Short())) == [("jvp", "error", None, sentence)]
-
-
-def test_wrong_jacobian() -> None:
-    assert told(judged(Pushing(jacobian=1.01))) == [
-        ("jacobian", "error", name, f"jacobian and vjp disagree for {name!r}: dy' J is not the VJP of dy")
-        for name in ("x", "W")
-    ]
-
-
-def test_incomplete_jacobian() -> None:
-    assert told(judged(Pushing(keys=("x",)))) == [
-        ("jacobian", "error", "W", "jacobian returns nothing for 'W'"),
-    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

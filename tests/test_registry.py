@@ -40,7 +40,7 @@ def test_a_new_file_is_found(folder: Folder) -> None:
     things = folder(
         {
             "one": "class B:\n    name = 'b'\nclass A:\n    name = 'a'\n",
-            "two": "from .one import B\nclass C(B):\n    name = 'c'\nclass Unnamed(B): pass\nclass Other:\n    name = 3\n",
+            "two": "from .one import B\nclass C(B):\n    name = 'c'\nclass D(B): pass\nclass E:\n    name = 3\n",
         }
     )
     assert list(things) == ["a", "b", "c"]

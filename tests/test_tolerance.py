@@ -69,10 +69,12 @@ def test_relative_step_follows_the_length_of_each_element() -> None:
 def test_error_within_the_tolerance_passes_and_beyond_it_fails() -> None:
     for factor, outcome in ((1 + 0.9e-3, Outcome.PASS), (1 + 1.1e-3, Outcome.FAIL), (1 - 1.1e-3, Outcome.FAIL)):
         assert outcomes(check(exp(factor), X, tolerance=Tolerance(rtol=1e-3))) == [outcome] * 3
-    for offset, outcome in ((0.9e-3, Outcome.PASS), (1.1e-3, Outcome.FAIL)):
-        layer = Map(np.exp, lambda dy, x: dy * np.exp(x) + np.sign(dy) * offset)
-        judged = [element.outcome for element in check(layer, X, tolerance=Tolerance(atol=1e-3)).arrays[0].worst]
-        assert judged == [outcome] * 3
+
+
+@pytest.mark.parametrize(("offset", "outcome"), [(0.9e-3, Outcome.PASS), (1.1e-3, Outcome.FAIL)])
+def test_absolute_tolerance(offset: float, outcome: Outcome) -> None:
+    layer = Map(np.exp, lambda dy, x: dy * np.exp(x) + np.sign(dy) * offset)
+    assert outcomes(check(layer, X, tolerance=Tolerance(atol=1e-3))) == [outcome] * 3
 
 
 def test_rtol_and_atol_add_up() -> None:
@@ -100,10 +102,11 @@ def test_tolerance_switches_floor_and_agreement_off() -> None:
 
 def test_a_step_that_cannot_reach_the_tolerance_is_told() -> None:
     result = check(exp(), X, difference=Difference(step=0.1), tolerance=Tolerance(rtol=1e-7))
-    assert warned(result) == [
+    sentence = (
         "the explicit step cannot reach the explicit tolerance at 3 of 3 elements (its own error is larger); "
         "other steps were tried there"
-    ]
+    )
+    assert warned(result) == [sentence]
     assert result.verdict is Verdict.PASS
     assert {element.method for element in result.arrays[0].worst} == {"richardson"}
 

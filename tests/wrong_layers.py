@@ -89,11 +89,14 @@ def changes(right: Gradient, wrong: Gradient) -> bool:
 
 
 @dataclass(frozen=True)
-class Mutated:
-    """A layer with its own forward pass, and its gradient through a mutator."""
+class Wrong:
+    """A layer with its own forward pass, stacked where it is, and a gradient that its subclasses get wrong."""
 
     right: Any
-    mutator: Mutator
+
+    def __post_init__(self) -> None:
+        if hasattr(self.right, "forward_stacked"):
+            object.__setattr__(self, "forward_stacked", self.right.forward_stacked)
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
         specs: Mapping[str, ArraySpec] = self.right.arrays(**given)
@@ -104,4 +107,35 @@ class Mutated:
         return outputs
 
     def vjp(self, dy: Any, **arrays: Array) -> Gradient:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Mutated(Wrong):
+    """A layer whose gradient goes through a mutator."""
+
+    mutator: Mutator
+
+    def vjp(self, dy: Any, **arrays: Array) -> Gradient:
         return self.mutator({name: np.array(value) for name, value in self.right.vjp(dy, **arrays).items()})
+
+
+@dataclass(frozen=True)
+class WithoutOneOutput(Wrong):
+    """A layer whose gradient lacks a term: what the last of its outputs sends back."""
+
+    def vjp(self, dy: Any, **arrays: Array) -> Gradient:
+        parts = list(dy) if isinstance(dy, tuple) else [dy]
+        parts[-1] = np.array(parts[-1])
+        parts[-1].flat[-1] = 0.0
+        gradient: Gradient = self.right.vjp(tuple(parts) if isinstance(dy, tuple) else parts[0], **arrays)
+        return gradient
+
+
+def mistaken(right: Any, mistake: str) -> Wrong:
+    """The layer with the mistake of that name."""
+    return WithoutOneOutput(right) if mistake == WITHOUT_ONE_OUTPUT else Mutated(right, MUTATORS[mistake])
+
+
+WITHOUT_ONE_OUTPUT = "one_output_forgotten"
+MISTAKES = (*MUTATORS, WITHOUT_ONE_OUTPUT)

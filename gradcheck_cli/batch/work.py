@@ -22,21 +22,20 @@ from gradcheck_cli.results import CheckResult
 from gradcheck_cli.runner import run_check
 
 PATIENCE = 1.0  # seconds after which a chunk goes back as far as it is done: a killed run loses no more
-NOTICE = struct.Struct("=HBIi")  # slot, kind, pid, number of the check: one write of so few bytes is never torn
-STARTED, NO_MEMORY = 0, 1
+NOTICE = struct.Struct("=BIi")  # kind, pid, number of the check: one write of so few bytes is never torn
+READY, TAKEN, STARTED, NO_MEMORY = range(4)
 
 
 @dataclass(frozen=True)
 class Desk:
     """What a worker of this machine knows of itself: where to tell which check it is at, and its memory."""
 
-    slot: int
     notices: Connection
     memory: int | None
 
-    def tell(self, kind: int, number: int) -> None:
+    def tell(self, kind: int, number: int = 0) -> None:
         """Say what happens now. Without a lock, which a worker that dies could not give back."""
-        os.write(self.notices.fileno(), NOTICE.pack(self.slot, kind, os.getpid(), number))
+        os.write(self.notices.fileno(), NOTICE.pack(kind, os.getpid(), number))
 
 
 _desk: Desk | None = None  # of this process, where it is such a worker
@@ -61,6 +60,7 @@ def prepare(desk: Desk) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if desk.memory is not None:
         _limit_memory(desk.memory)
+    desk.tell(READY)
 
 
 def _end_with_parent() -> None:
@@ -89,6 +89,8 @@ def _limit_memory(limit: int) -> None:
 
 def run_chunk(payload: bytes) -> bytes:
     """Make the checks of a chunk, in order; return the results, of its first checks only where it takes long."""
+    if _desk is not None:
+        _desk.tell(TAKEN)
     try:
         version, folders, chunk = pickle.loads(payload)
     except Exception as error:

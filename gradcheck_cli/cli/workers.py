@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,8 @@ import click
 from gradcheck_cli.cli.output import Refusal
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from gradcheck_cli.batch.dispatch import Workforce
     from gradcheck_cli.spec import CheckSpec
 
@@ -78,6 +79,8 @@ class Workers:
         """What makes the executor, and what to do when the run is over."""
         if name.startswith("dask://"):
             return _dask(name.removeprefix("dask://"))
+        from concurrent import futures
+
         from gradcheck_cli.adapters.references import refusal, resolve
 
         wrong = refusal(name, self.allow, self.folders or (".",))
@@ -89,7 +92,7 @@ class Workers:
                 executor = resolve(name)()  # type: ignore[operator]
             except Exception as error:
                 raise Refusal(f"gradcheck: --executor {name}: {type(error).__name__}: {error}") from error
-            if not isinstance(executor, Executor):
+            if not isinstance(executor, futures.Executor):
                 came = type(executor).__name__
                 must = "must return a concurrent.futures.Executor"
                 raise Refusal(f"gradcheck: --executor {name}: the function returned a {came}; {must}")

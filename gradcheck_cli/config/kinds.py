@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, create_model
 from gradcheck_cli.adapters.chain import Chain, ForeignChain
 from gradcheck_cli.adapters.references import malformed, refusal
 from gradcheck_cli.config.models import CheckKeys
-from gradcheck_cli.config.nodes import Node
+from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.paths import note_at
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import Strict, fit, unknown
@@ -166,7 +166,8 @@ def note_option(error: OptionError, node: Node, problems: Problems) -> None:
     """Note an impossible option where it is written, or else where its layer is."""
     option = node.child(error.option.rstrip("_"))
     if option is not None:
-        problems.add(option.place, f"{option.shown()}; {error.must}")
+        came = f"the list {clipped(option.label())}" if isinstance(option.value, list) else option.shown()
+        problems.add(option.place, f"{came}; {error.must}")
     else:
         problems.add(node.place, str(error))
 

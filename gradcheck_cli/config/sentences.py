@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 class Strict(BaseModel):
     """Keys of a mapping: nothing is converted, nothing unknown is accepted."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)  # built when first used
 
 
 _MUST = {

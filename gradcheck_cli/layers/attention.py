@@ -170,6 +170,8 @@ class RotaryEmbedding:
     offset: int = 0
 
     def __post_init__(self) -> None:
+        if self.pairs not in ("adjacent", "halves"):
+            raise OptionError("pairs", self.pairs, "must be 'adjacent' or 'halves'")
         if not 0 < self.base < math.inf:
             raise OptionError("base", self.base, "must be positive and finite")
         if self.offset < 0:

@@ -11,7 +11,14 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArraySpec, Example, Shape
 from gradcheck_cli.layers import recurrent_steps as steps
-from gradcheck_cli.layers.recurrent_cells import STEPS, Activation, input_gradients, recurrent_specs, stacked_input
+from gradcheck_cli.layers.recurrent_cells import (
+    STEPS,
+    Activation,
+    check_activation,
+    input_gradients,
+    recurrent_specs,
+    stacked_input,
+)
 
 
 def _sequence(step: steps.Step, z: Array, states: steps.States, U: Array) -> Array:
@@ -80,6 +87,9 @@ class Rnn:
     input_size: int | None = None
     hidden_size: int | None = None
     activation: Activation = "tanh"
+
+    def __post_init__(self) -> None:
+        check_activation(self.activation)
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
         return recurrent_specs(self.input_size, self.hidden_size, given, 1, ("h",), time=True)

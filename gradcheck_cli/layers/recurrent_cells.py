@@ -20,6 +20,12 @@ STEPS: Mapping[str, tuple[steps.Step, steps.StepVjp]] = {
 }
 
 
+def check_activation(activation: str) -> None:
+    """Refuse an activation that is none of the two."""
+    if activation not in STEPS:
+        raise OptionError("activation", activation, "must be 'tanh' or 'relu'")
+
+
 def _size(option: str, given: int | None, found: list[int], default: int) -> int:
     if given is not None and given < 1:
         raise OptionError(option, given, "must be at least 1")
@@ -120,6 +126,9 @@ class RnnCell:
     input_size: int | None = None
     hidden_size: int | None = None
     activation: Activation = "tanh"
+
+    def __post_init__(self) -> None:
+        check_activation(self.activation)
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
         return recurrent_specs(self.input_size, self.hidden_size, given, 1, ("h",), time=False)

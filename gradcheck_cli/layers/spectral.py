@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, Shape, Spd
+from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape, Spd
 from gradcheck_cli.layers import lapack
 from gradcheck_cli.layers.linear_algebra import Regular, square
 from gradcheck_cli.layers.matrices import swap
@@ -181,6 +181,10 @@ class MatrixNorm:
     )
 
     order: Order = "frobenius"
+
+    def __post_init__(self) -> None:
+        if self.order not in get_args(Order):
+            raise OptionError("order", self.order, f"must be one of {', '.join(map(repr, get_args(Order)))}")
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:
         A = given.get("A", (3, 4))

@@ -109,7 +109,7 @@ def _error(check: CheckResult) -> Iterator[RenderableType]:
         for line in f"{check.error.type}: {check.error.message}".splitlines():
             yield _indented(Text(_text.plain(line), STYLES["error"]))
         for line in (check.error.traceback_line or "").splitlines():
-            yield _indented(Text(_text.plain(line)))
+            yield _unbroken(" " * INDENT, _text.plain(line))
 
 
 def _left_out(check: CheckResult, pairs: Pairs, everything: bool) -> Iterator[RenderableType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.benchmarks.scale import RELATIVE_ERROR, Spoiled
 from tests.benchmarks.works import BETA, Work
 
 
@@ -21,7 +22,28 @@ def in_torch(work: Work) -> tuple[Callable[..., Any], list[Any]]:
         "W4": lambda x, W, b: F.conv2d(x, W, b, padding=1),
     }
     arguments = [torch.tensor(array, requires_grad=True) for array in work.arrays.values()]
+    if isinstance(work.layer, Spoiled):
+        places = torch.tensor(work.layer.wrong)
+        return (lambda x, W, b: F.linear(x, _spoiled(W, places), b)), arguments
     return functions[work.name], arguments
+
+
+def _spoiled(W: Any, places: Any) -> Any:
+    """W itself, with a gradient that is wrong in some places."""
+    import torch
+
+    class Spoil(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(_: Any, W: Any) -> Any:
+            return W.clone()
+
+        @staticmethod
+        def backward(_: Any, dy: Any) -> Any:
+            dW = dy.clone()
+            dW.view(-1)[places] *= 1 + RELATIVE_ERROR
+            return dW
+
+    return Spoil.apply(W)
 
 
 def in_jax(work: Work) -> Callable[..., Any]:

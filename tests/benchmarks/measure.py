@@ -6,6 +6,7 @@ then answers a line on standard input with a line of JSON: "go" with the seconds
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -23,12 +24,14 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.peers import BY_NAME, OURS, Peer
+from tests.benchmarks.scale import GROWTH, GROWTH_QUICK, LARGE, LARGE_QUICK
 from tests.benchmarks.works import QUICK, WORKS, Work
 
 ROOT = Path(__file__).resolve().parents[2]
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TURN = 0.1  # seconds for which quick calls are repeated in one turn
 ENOUGH = 12.0  # seconds after which a slow check has had its turns, if they were three
+SLOW = 5.0  # seconds of a check for which the first one counts: what warms up is nothing beside it
 LIMIT = 600.0  # seconds after which a worker ends itself
 
 
@@ -54,12 +57,12 @@ class Row:
 class Worker:
     """A process that makes one check when told to."""
 
-    def __init__(self, who: str, work: str, quick: bool = False) -> None:
+    def __init__(self, who: str, work: str, quick: bool = False, limit: float = LIMIT) -> None:
         self.who, self.work, self.seconds, self.spent = who, work, list[float](), 0.0
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT), "OPENMDAO_REPORTS": "0"}
-        words = [sys.executable, "-m", "tests.benchmarks.measure", who, work, "quick" if quick else "full"]
+        words = [sys.executable, "-m", "tests.benchmarks.measure", who, work, "quick" if quick else "full", str(limit)]
         self.folder = tempfile.TemporaryDirectory()  # some peers leave files where they run
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -81,6 +84,14 @@ class Worker:
             return None
         line = self.process.stdout.readline()
         return json.loads(line) if line else None
+
+    def ready(self) -> bool:
+        """Wait for the first check; whether it came back."""
+        first = self.ask("ready")
+        if first is not None and first > SLOW:
+            self.seconds.append(first)
+            self.spent = first
+        return first is not None
 
     def turn(self) -> bool:
         """One turn; whether it came back."""
@@ -112,7 +123,8 @@ class Worker:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # what was to be said to a process that is gone
+                    stream.close()
         self.folder.cleanup()
 
 
@@ -123,9 +135,7 @@ def side_by_side(work: str, peers: Sequence[Peer], repeats: int, quick: bool = F
     workers: list[Worker] = []
     try:
         workers += [Worker(peer.who, work, quick) for peer in there]
-        for worker in workers:
-            worker.ask("ready")
-        alive = {worker.who for worker in workers}
+        alive = {worker.who for worker in workers if worker.ready()}
         for _ in range(repeats):
             alive &= {worker.who for worker in workers if worker.who in alive and worker.turn()}
         measured = [worker.row(peer.per_element) for worker, peer in zip(workers, there, strict=True)]
@@ -133,6 +143,18 @@ def side_by_side(work: str, peers: Sequence[Peer], repeats: int, quick: bool = F
         for worker in workers:
             worker.close()
     return with_ratios([*measured, *rows])
+
+
+def alone(work: str, peer: Peer, repeats: int, quick: bool = False, limit: float = LIMIT) -> Row:
+    """One checker on one work."""
+    worker = Worker(peer.who, work, quick, limit)
+    try:
+        going = worker.ready()
+        for _ in range(0 if worker.seconds else repeats):
+            going = going and worker.turn()
+        return worker.row(peer.per_element)
+    finally:
+        worker.close()
 
 
 def with_ratios(rows: Sequence[Row]) -> list[Row]:
@@ -145,8 +167,11 @@ def with_ratios(rows: Sequence[Row]) -> list[Row]:
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory that this process has had. The kernel's `ru_maxrss` would count the parent's, too."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if peak is None else peak) / 1024
 
 
 def one_turn(run: Any) -> list[float]:
@@ -163,23 +188,26 @@ def largest_error(work: Work, values: Any) -> float | None:
     """The largest error of numeric values against the truth; None where the checker keeps them to itself."""
     if values is None:
         return None
-    return max(float(np.max(np.abs(values[name] - true))) for name, true in work.gradient().items())
+    errors = [np.abs(values[name] - true) for name, true in work.gradient().items() if name in values]
+    return max((float(np.nanmax(error)) for error in errors if not np.isnan(error).all()), default=None)
 
 
-def serve(who: str, name: str, size: str) -> None:
+def serve(who: str, name: str, size: str, limit: str) -> None:
     """The worker."""
-    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    faulthandler.dump_traceback_later(float(limit), exit=True)
     answers, sys.stdout = sys.stdout, sys.stderr  # what a peer prints is no answer
-    work = (QUICK if size == "quick" else WORKS)[name]()
+    works = QUICK | LARGE_QUICK | GROWTH_QUICK if size == "quick" else WORKS | LARGE | GROWTH
+    work = works[name]()
     prepared = BY_NAME[who].prepare(work)
+    start = time.perf_counter()
     first = prepared.run()
-    evaluations = prepared.evaluations(first)
+    seconds, evaluations = time.perf_counter() - start, prepared.evaluations(first)
     for word in sys.stdin:
-        answer: Any = "ready"
+        answer: Any = seconds
         if word == "go\n":
             answer = one_turn(prepared.run)
         elif word == "end\n":
-            answer = {"evaluations": evaluations, "peak_rss_mb": peak_rss_mb()}
+            answer = {"evaluations": evaluations, "peak_rss_mb": peak_rss_mb(), "note": prepared.note(first)}
             answer["max_abs_error"] = largest_error(work, prepared.look(first))
         print(json.dumps(answer), file=answers, flush=True)
         if word == "end\n":

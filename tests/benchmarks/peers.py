@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.results import Rows
+from gradcheck_cli.results import CheckResult, Outcome, Rows
 from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import CheckSpec, Given
 from tests.benchmarks.frameworks import in_autograd, in_jax, in_torch
+from tests.benchmarks.scale import Spoiled
 from tests.benchmarks.works import Work
 
 Values = Mapping[str, Array]
 STEP = 1e-5  # what course code takes
-OURS = "gradcheck"
+OURS, FAST = "gradcheck", "torch gradcheck, fast mode"
+NAMED = 100  # elements that are kept where some are to be named
+FEW = 100_000  # elements up to which all are kept to measure their errors
 
 
 @dataclass
@@ -41,12 +44,16 @@ class Counted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A check that is ready to run. `look` finds the numeric values in what `run` returned, where the peer tells them;
-    `evaluations` says how often forward was evaluated, given the same."""
+    """A check that is ready to run, and what can be told of what it returned.
+
+    `evaluations` counts those of forward, `look` finds the numeric values (NaN where there is none) if the checker
+    tells them, `note` says what numbers can't.
+    """
 
     run: Callable[[], Any]
-    look: Callable[[Any], Values | None]
     evaluations: Callable[[Any], int]
+    look: Callable[[Any], Values | None] = lambda _: None
+    note: Callable[[Any], str | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -80,18 +87,35 @@ def check_spec(work: Work) -> CheckSpec:
 
 
 def _gradcheck(work: Work) -> Prepared:
-    spec = check_spec(work)
+    spec, kept = check_spec(work), Rows(limit=NAMED, beyond=NAMED) if isinstance(work.layer, Spoiled) else Rows()
+    return Prepared(
+        lambda: run_check(spec, kept),
+        lambda result: result.evaluations,
+        lambda result: _values(work, result if work.elements > FEW else run_check(spec, Rows(None))),
+        lambda result: _told(work, result),
+    )
 
-    def look(_: Any) -> Values:
-        """Keep every element, which a usual check does not."""
-        values = {}
-        for array in run_check(spec, Rows(None)).arrays:
-            values[array.name] = np.full((work.dy.size, array.shape[0]) if work.view == "jacobian" else array.shape, np.nan)
-            for element in array.worst:
-                values[array.name][(element.output or ()) + element.index] = element.numeric
-        return values
 
-    return Prepared(lambda: run_check(spec), look, lambda result: result.evaluations)
+def _values(work: Work, result: CheckResult) -> Values:
+    """The numeric value of every element that is kept; NaN for the others."""
+    values = {}
+    for array in result.arrays:
+        shape = (work.dy.size, array.shape[0]) if work.view == "jacobian" else array.shape
+        values[array.name] = np.full(shape, np.nan)
+        for element in array.worst:
+            values[array.name][(element.output or ()) + element.index] = element.numeric
+    return values
+
+
+def _told(work: Work, result: CheckResult) -> str | None:
+    """Which of the wrong weights were named, and what was only covered."""
+    if not isinstance(work.layer, Spoiled):
+        return None if result else f"verdict {result.verdict}"
+    wrong = {("W", tuple(map(int, np.unravel_index(place, work.arrays["W"].shape)))) for place in work.layer.wrong}
+    named = {(array.name, one.index) for array in result.arrays for one in array.worst if one.outcome is Outcome.FAIL}
+    told = f"{len(named & wrong)} of {len(wrong)} named, {len(named - wrong)} in error"
+    covered = [array for array in result.arrays if array.covered]
+    return told + "".join(f"; {one.covered:,} of {one.name} covered to {one.covered_resolution:.0e}" for one in covered)
 
 
 def _naive(work: Work) -> Prepared:
@@ -118,7 +142,7 @@ def _naive(work: Work) -> Prepared:
             gradients[name] = gradient
         return gradients
 
-    return Prepared(run, lambda values: values, lambda _: forward.calls)
+    return Prepared(run, lambda _: forward.calls, lambda values: values)
 
 
 def _flat(work: Work) -> tuple[Counted, Array]:
@@ -139,8 +163,8 @@ def _scipy(work: Work) -> Prepared:
     function, x = _flat(work)
     return Prepared(
         lambda: approx_derivative(function, x, method="3-point"),
-        lambda found: _split(work, found),
         lambda _: function.calls,
+        lambda found: _split(work, found),
     )
 
 
@@ -149,14 +173,14 @@ def _numdifftools(work: Work) -> Prepared:
 
     function, x = _flat(work)
     kind = numdifftools.Jacobian if work.view == "jacobian" else numdifftools.Gradient
-    return Prepared(lambda: kind(function)(x), lambda found: _split(work, found), lambda _: function.calls)
+    return Prepared(lambda: kind(function)(x), lambda _: function.calls, lambda found: _split(work, found))
 
 
 def _jacobi(work: Work) -> Prepared:
     from jacobi import jacobi
 
     function, x = _flat(work)
-    return Prepared(lambda: jacobi(function, x)[0], lambda found: _split(work, found), lambda _: function.calls)
+    return Prepared(lambda: jacobi(function, x)[0], lambda _: function.calls, lambda found: _split(work, found))
 
 
 def _openmdao(work: Work) -> Prepared:
@@ -191,9 +215,7 @@ def _openmdao(work: Work) -> Prepared:
         table = np.concatenate([found["component"]["y", key]["J_fd"] for key in keys.values()], axis=1)
         return _split(work, table if jacobian else table[0])
 
-    return Prepared(
-        lambda: problem.check_partials(out_stream=None, form="central"), look, lambda _: forward.calls
-    )
+    return Prepared(lambda: problem.check_partials(out_stream=None, form="central"), lambda _: forward.calls, look)
 
 
 def _torch(work: Work, *, scalar: bool = False, fast: bool = False) -> Prepared:
@@ -204,7 +226,9 @@ def _torch(work: Work, *, scalar: bool = False, fast: bool = False) -> Prepared:
     dy = torch.tensor(work.dy)
     counted = Counted((lambda *arrays: (function(*arrays) * dy).sum()) if scalar else function)
     return Prepared(
-        lambda: torch.autograd.gradcheck(counted, arguments, fast_mode=fast), lambda _: None, lambda _: counted.calls
+        lambda: torch.autograd.gradcheck(counted, arguments, fast_mode=fast, raise_exception=False),
+        lambda _: counted.calls,
+        note=lambda right: _blind(work, right),
     )
 
 
@@ -214,9 +238,7 @@ def _jax(work: Work) -> Prepared:
 
     function, arguments = in_jax(work), tuple(work.arrays.values())
     counted = Counted(jax.jit(function))
-    return Prepared(
-        lambda: check_grads(counted, arguments, order=1, modes=("rev",)), lambda _: None, lambda _: counted.calls
-    )
+    return Prepared(lambda: check_grads(counted, arguments, order=1, modes=("rev",)), lambda _: counted.calls)
 
 
 def _autograd(work: Work) -> Prepared:
@@ -225,7 +247,14 @@ def _autograd(work: Work) -> Prepared:
     arguments = tuple(work.arrays.values())
     counted = Counted(in_autograd(work))
     check = check_grads(counted, tuple(range(len(arguments))), modes=["rev"], order=1)
-    return Prepared(lambda: check(*arguments), lambda _: None, lambda _: counted.calls)
+    return Prepared(lambda: check(*arguments), lambda _: counted.calls)
+
+
+def _blind(work: Work, right: bool) -> str | None:
+    """What a checker that only says yes or no made of the work."""
+    if not isinstance(work.layer, Spoiled):
+        return None if right else "called wrong"
+    return "called right" if right else "called wrong, none named"
 
 
 PEERS = (
@@ -237,7 +266,7 @@ PEERS = (
     Peer("OpenMDAO check_partials", _openmdao, "openmdao"),
     Peer("numdifftools", _numdifftools, "numdifftools"),
     Peer("jacobi", _jacobi, "jacobi"),
-    Peer("torch gradcheck, fast mode", partial(_torch, fast=True), "torch", per_element=False),
+    Peer(FAST, partial(_torch, fast=True), "torch", per_element=False),
     Peer("jax check_grads", _jax, "jax", per_element=False),
     Peer("autograd check_grads", _autograd, "autograd", per_element=False),
 )

@@ -51,7 +51,7 @@ def show(console: Console, title: str, rows: Sequence[Row]) -> None:
         cells = [
             *([row.work] if len({one.work for one in rows}) > 1 else []),
             _number(row.seconds, ".3g"),
-            _number(row.evaluations, ",d") if row.evaluations is not None else "-",
+            _number(row.evaluations, ",d"),
             _number(row.max_abs_error, ".1e"),
             {True: "yes", False: "no", None: "-"}[row.per_element],
             _number(row.peak_rss_mb, ".0f"),

@@ -142,8 +142,8 @@ def convolution(batch: int = 2, n_in: int = 8, n_out: int = 16, size: int = 16) 
     return Work("W4", {"x": x, "W": W, "b": b}, dy, forward, gradient, layer)
 
 
-WORKS: Mapping[str, Callable[[], Work]] = {"W1": linear, "W2": softmax, "W3": network, "W4": convolution}
-QUICK: Mapping[str, Callable[[], Work]] = {
+WORKS: dict[str, Callable[[], Work]] = {"W1": linear, "W2": softmax, "W3": network, "W4": convolution}
+QUICK: dict[str, Callable[[], Work]] = {
     "W1": lambda: linear(3, 4, 2),
     "W2": lambda: softmax(5),
     "W3": lambda: network(3, 4, 5, 3),
