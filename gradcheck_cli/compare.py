@@ -74,7 +74,7 @@ def decide(numbers: Numbers) -> Array:
     digits = np.sqrt(numbers.unit) * size
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
-        agree = (error <= digits) & (numbers.uncertainty <= digits)
+        agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
         cancelled = NOTHING * numbers.unit * numbers.natural
         small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
         zero = (error <= bound) & small & (bound <= reach)

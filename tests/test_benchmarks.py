@@ -72,6 +72,11 @@ def test_a_worker_that_fails_is_told() -> None:
     )
 
 
+def test_a_worker_that_takes_too_long_is_told() -> None:
+    row = alone("W1", BY_NAME[OURS], 1, quick=True, limit=0.01)
+    assert row == Row(OURS, "W1", per_element=True, note="no answer in 0 s")
+
+
 @pytest.mark.parametrize("what", ["", "mixing", "tanh"])
 def test_large_works_have_wrong_weights(what: str) -> None:
     work = LARGE_QUICK[large_name(what, 5)]()

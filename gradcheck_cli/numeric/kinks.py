@@ -91,6 +91,8 @@ def _side(objective: Objective, noise: Noise, spot: Spot, away: float, error: fl
     weights = objective.weights[spot.unit : spot.unit + 1] if alone else objective.weights
     mine = noise.of_unit(spot.unit) if alone else noise
     made = float((x + type(x)(step)) - (x - type(x)(step)))
+    if made == 0:
+        return Sides.UNKNOWN  # the working precision does not hold so small a step
     numeric = float((weights * (plus - minus)).sum()) / made
     mismatch = 2 * float(np.abs(weights * (plus + minus - 2 * middle)).sum()) / made
     slope = float(np.abs(weights * (plus - minus)).sum()) / made

@@ -67,8 +67,8 @@ def evaluate(objective: Objective, name: str, indices: Array, places: Array, cen
         function = objective.along(name, int(index))
         for p in range(len(places)):
             found = function(places[p, k])
-            if found is not None:
-                values[p, k] = found
+            if found is not None and np.iscomplexobj(found) == np.iscomplexobj(places):
+                values[p, k] = found  # a real answer to a complex question knows nothing of the slope
     return values, centre
 
 

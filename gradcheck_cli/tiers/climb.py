@@ -86,7 +86,7 @@ class Climb:
                 return self._leave(numbers, found)
 
     def _numbers(self, found: LadderEstimate) -> Numbers:
-        slope = self.ladder.steepest
+        slope = max(level.slope for level in self.ladder.levels[: found.block[-1] + 1])  # beyond, another slope rules
         self.sheet.slope[self.at] = slope
         uncertainty = math.inf if self.noisy else found.uncertainty
         natural = self.ladder.magnitude / self.ladder.line.length
@@ -108,8 +108,8 @@ class Climb:
 
     def _passes_at_one_level(self, numbers: Numbers) -> bool:
         """Where the levels are not smooth, one whose one-sided band is narrow enough still certifies agreement."""
-        size = max(abs(self.analytic), abs(float(numbers.numeric)))
         for level in self.ladder.levels:
+            size = max(abs(self.analytic), abs(level.value))
             width = level.mismatch + K * self.ladder.noise_at(level.step)
             if abs(self.analytic - level.value) <= width and width + numbers.rounding <= numbers.rho * size:
                 columns = {"numeric": level.value, "uncertainty": width, "step": level.step}
@@ -171,7 +171,9 @@ class Climb:
         slopes = [level.slope for level in self.ladder.levels]
         if found.status is not Status.SMOOTH:
             growing = all(low > 1.2 * high for low, high in itertools.pairwise(slopes))
-            if growing and len(slopes) >= 4:
+            rises = [level.slope * level.step for level in self.ladder.levels[:2]]
+            jumps = rises[-1] <= 1.2 * rises[0]  # a tangent's rise shrinks with the step, as its root or slower power
+            if growing and len(slopes) >= 4 and not jumps:
                 return "vertical tangent"
             return "discontinuity" if found.status is Status.JUMP else "kink"
         if self.noisy:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_cli import compare
 from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
@@ -146,8 +147,17 @@ class Scene:
             return np.full(self.x.shape, chosen.step)
         if chosen is not None and chosen.relative_step is not None:
             return np.asarray(chosen.relative_step * self.length)
-        steps = self.point.method.steps(scales(self.analytic, self.length, self.point.noise))
+        return self._automatic(self.point.method)
+
+    def _automatic(self, method: Method) -> Array:
+        steps = method.steps(scales(self.analytic, self.length, self.point.noise))
         return np.asarray(np.minimum(steps, self.length / 8))
+
+    @cached_property
+    def rungs(self) -> Array | None:
+        """Where ladders start if not at the steps of the first tier: these were given, or are the complex step's."""
+        complex_steps = np.iscomplexobj(self.point.method.offsets)
+        return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
     def pilots(self) -> Array:
         """A few elements spread over the array."""
@@ -232,4 +242,5 @@ class Scene:
             length=float(self.length[row]),
             extent=self.extent,
         )
-        return Ladder(line, float(self.steps[row]))
+        start = self.steps if self.rungs is None else self.rungs
+        return Ladder(line, float(start[row]))

@@ -58,7 +58,7 @@ class Worker:
     """A process that makes one check when told to."""
 
     def __init__(self, who: str, work: str, quick: bool = False, limit: float = LIMIT) -> None:
-        self.who, self.work, self.seconds, self.spent = who, work, list[float](), 0.0
+        self.who, self.work, self.limit, self.seconds, self.spent = who, work, limit, list[float](), 0.0
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(ROOT), "OPENMDAO_REPORTS": "0"}
         words = [sys.executable, "-m", "tests.benchmarks.measure", who, work, "quick" if quick else "full", str(limit)]
         self.folder = tempfile.TemporaryDirectory()  # some peers leave files where they run
@@ -109,13 +109,19 @@ class Worker:
         end = self.ask("end")
         self.process.wait()
         if end is None:
-            self.errors.seek(0)
-            last = (self.errors.read().strip().splitlines() or ["no word"])[-1]
-            row = Row(self.who, self.work, per_element=per_element, note=f"ended early: {last}")
+            row = Row(self.who, self.work, per_element=per_element, note=self._why())
         else:
             row = Row(self.who, self.work, median(self.seconds), per_element=per_element, **end)
         self.close()
         return row
+
+    def _why(self) -> str:
+        """Why there is no answer."""
+        self.errors.seek(0)
+        lines = self.errors.read().strip().splitlines() or ["it said nothing"]
+        if any(line.startswith("Timeout (") for line in lines):  # faulthandler's word
+            return f"no answer in {self.limit:.0f} s"
+        return f"ended early: {lines[-1]}"
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -81,7 +81,7 @@ def _split(work: Work, flat: Array) -> dict[str, Array]:
 
 def check_spec(work: Work) -> CheckSpec:
     """The work as a check of ours: every array given, with the cotangent."""
-    given = {name: Given(values=array) for name, array in (work.arrays | work.constants).items()}
+    given = {name: Given(values=array) for name, array in {**work.arrays, **work.constants}.items()}
     cotangent = (work.dy,) if work.view == "vjp" else None
     return CheckSpec(work.name, work.name, work.layer, work.name, given, cotangent, view=work.view)
 
@@ -189,7 +189,7 @@ def _openmdao(work: Work) -> Prepared:
     forward, jacobian = Counted(work.forward), work.view == "jacobian"
     keys = {name: name.replace(".", "_") for name in work.arrays}
 
-    class Component(om.ExplicitComponent):  # type: ignore[misc, name-defined]
+    class Component(om.ExplicitComponent):  # type: ignore[misc]
         def setup(self) -> None:
             for name, array in work.arrays.items():
                 self.add_input(keys[name], array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Work:
     forward: Forward
     gradient: Callable[[], dict[str, Array]]
     layer: Any
-    view: str = "vjp"
+    view: Literal["vjp", "jacobian"] = "vjp"
     constants: Mapping[str, Array] = field(default_factory=dict)
 
     @property
