@@ -188,19 +188,14 @@ class Climb:
 
     def _kink(self, numbers: Numbers) -> None:
         """A kink at x: any subgradient will do, if the gradient is right on both sides."""
-        seen = trace(self.ladder)
-        middle = self.ladder.levels[len(self.ladder.levels) // 2].step
-        around, answer = kinks.band(seen), self._sides(middle)
+        around = kinks.band(trace(self.ladder))
         width = around.high - around.low
         slack = around.slack + numbers.rounding + numbers.floor
-        inside = around.low - slack <= self.analytic <= around.high + slack
         columns = {"numeric": around.value, "step": around.step, "uncertainty": max(width, around.slack)}
         columns["resolution"] = width + slack
-        if not inside:
-            self.sheet.put(self.at, FAIL, "no subgradient", **columns)
-        elif answer is kinks.Sides.WRONG:
-            self.sheet.put(self.at, FAIL, "wrong beside the kink", **columns)
-        elif answer is kinks.Sides.UNKNOWN:
-            self.sheet.put(self.at, INCONCLUSIVE, "kink", **columns)
-        else:
-            self.sheet.put(self.at, KINK, **columns)
+        if not around.low - slack <= self.analytic <= around.high + slack:
+            return self.sheet.put(self.at, FAIL, "no subgradient", **columns)
+        answer = self._sides(self.ladder.levels[len(self.ladder.levels) // 2].step)
+        outcome = {kinks.Sides.RIGHT: KINK, kinks.Sides.WRONG: FAIL, kinks.Sides.UNKNOWN: INCONCLUSIVE}[answer]
+        reason = {KINK: None, FAIL: "wrong beside the kink", INCONCLUSIVE: "kink"}[outcome]
+        return self.sheet.put(self.at, outcome, reason, **columns)

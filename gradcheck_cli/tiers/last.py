@@ -50,15 +50,16 @@ def _cross_examine(scene: Scene) -> None:
     opinion = _trusted(scene, rows, FEW) if rows.size else None
     if opinion is None:
         return
-    for k, row in enumerate(rows):
-        for unit in np.flatnonzero(suspects[row]):
-            at = (int(row), int(unit))
-            value, uncertainty = float(opinion.value[k, unit]), float(opinion.uncertainty[k, unit])
-            numbers = scene.number(at, value, uncertainty, max(float(sheet.slope[at]), abs(value)))
-            error, bound = float(numbers.error), 2 * (uncertainty + numbers.rounding + numbers.floor)
-            if error > max(bound, 1e-9 * abs(value)) and not _excused(scene, at, value, error):
-                least = max(float(sheet.uncertainty[at]), 1.5 * error)
-                sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
+    value, noise = opinion.value, scene.point.noise
+    error = np.abs(scene.analytic[rows] - value)
+    floor = compare.floor(np.maximum(sheet.slope[rows], np.abs(value)), noise.unit, scene.point.rounding.unit)
+    bound = 2 * (opinion.uncertainty + scene.rounding[rows] + floor)
+    apart = suspects[rows] & (error > np.maximum(bound, 1e-9 * np.abs(value)))
+    for k, unit in np.argwhere(apart):
+        at, far = (int(rows[k]), int(unit)), float(error[k, unit])
+        if not _excused(scene, at, float(value[k, unit]), far):
+            least = max(float(sheet.uncertainty[at]), 1.5 * far)
+            sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
 
 
 def _excused(scene: Scene, at: tuple[int, int], value: float, error: float) -> bool:
