@@ -237,13 +237,15 @@ def excuse(case: Case) -> str | None:
     return next((reason for reason, clause in CLAUSES if not clause(case)), None)
 
 
-def beyond_rounding(low: Array, high: Array, rounding: Array, slope: Array, natural: Array, unit: float) -> Array:
+def beyond_rounding(low: Array, high: Array, rounding: Array, slope: Array, natural: Array, dtype: str) -> Array:
     """Where a low-precision gradient differs from the float64 one by more than its measured noise explains.
 
-    |a_low - a_high| <= 2 rounding + 64 u (|a| + max(|a|, T, S)), with rounding already six standard deviations.
+    |a_low - a_high| <= 2 rounding + 64 u (|a| + max(|a|, T, S)), with rounding already six standard deviations; and 64 of
+    the smallest numbers of the dtype, for what underflows.
     """
-    size = np.abs(high)
-    allowed = 2 * rounding + 64 * unit * (size + np.maximum(size, np.maximum(slope, natural)))
+    size, info = np.abs(high), np.finfo(dtype)
+    largest = np.maximum(size, np.maximum(slope, natural))
+    allowed = 2 * rounding + 32 * float(info.eps) * (size + largest) + 64 * float(info.smallest_subnormal)
     with np.errstate(invalid="ignore"):
         return np.asarray(~(np.abs(low - high) <= allowed))
 

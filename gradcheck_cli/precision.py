@@ -24,10 +24,18 @@ def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype:
     for sheet in sheets:
         natural = natural_slope(point.noise, lengths(low.arrays[sheet.name].reshape(-1)))
         bound = rounding.bound[sheet.name]
-        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, unit)
+        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, dtype)
         wrong &= sheet.outcome == PASS
         sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
         sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
+
+
+def undecided(point: Point, wrt: Sequence[str]) -> list[Sheet]:
+    """Half precision has no digits to take differences of: what works in it alone stays inconclusive."""
+    sheets = [Sheet.blank(name, point.analytic[name], point.method.name) for name in wrt]
+    for sheet in sheets:
+        sheet.reason[:] = "half precision"
+    return sheets
 
 
 def vjp_unit(bench: Bench, noise: Noise) -> float:
@@ -53,6 +61,7 @@ def finer(bench: Bench, dtype: str) -> Bench | None:
     except Exception:  # noqa: BLE001 - a layer need not accept float64; it is then judged in its own precision
         return None
     coarse, exact = flatten(bench.outputs), flatten(fine.outputs)
-    if not np.allclose(coarse, exact, rtol=1e-2, atol=1e-2 * float(np.abs(exact).max(initial=0.0))):
+    slack = 1e-2 * float(np.abs(exact).max(initial=0.0)) + float(np.finfo(dtype).tiny)
+    if not np.allclose(coarse, exact, rtol=1e-2, atol=slack):
         return None
     return fine

@@ -130,28 +130,11 @@ def _made(spec: CheckSpec, folders: Sequence[str]) -> CheckResult:
 
         return runner.run_check(spec)
     from gradcheck_cli.batch.crew import Crew
-    from gradcheck_cli.batch.dispatch import run
+    from gradcheck_cli.batch.dispatch import Watch, run
     from gradcheck_cli.batch.plan import default_memory
     from gradcheck_cli.spec import RunSpec
 
-    ended = run(RunSpec((spec,)), Unwatched(), Crew(1, default_memory(1), folders))
+    ended = run(RunSpec((spec,)), Watch(), Crew(1, default_memory(1), folders))
     if ended.interrupted:
         raise KeyboardInterrupt
     return ended.checks[0]
-
-
-class Unwatched:
-    """Nobody follows the run of one check."""
-
-    def told(self, check: CheckResult) -> None:
-        """Nothing is told."""
-
-    def ended(self, check: CheckResult) -> CheckResult:
-        """The result as it is."""
-        return check
-
-    def tick(self, running: Sequence[Any]) -> None:
-        """Nothing is shown."""
-
-    def closing(self) -> None:
-        """Nothing is left to protect."""

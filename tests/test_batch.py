@@ -206,7 +206,7 @@ def test_other_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         run_chunk(payload)
 
 
-class Seen:
+class Seen(dispatch.Watch):
     """Notes what a run tells."""
 
     def __init__(self) -> None:
@@ -293,10 +293,16 @@ def test_interruption_keeps_what_is_done() -> None:
             if len(self.ended_names) >= 4:
                 raise KeyboardInterrupt
 
-    for crew in (None, Played(set(), True)):
-        run = dispatch.run(asked(40), Interrupts(), crew)
-        assert run.interrupted
-        assert 4 <= len(run.checks) <= 6
+    class Stops(Seen):
+        @property
+        def stopping(self) -> bool:
+            return len(self.ended_names) >= 4
+
+    for kind in (Interrupts, Stops):
+        for crew in (None, Played(set(), True)):
+            run = dispatch.run(asked(40), kind(), crew)
+            assert run.interrupted
+            assert 4 <= len(run.checks) <= 6
 
 
 def test_in_process_the_check_under_way_is_told() -> None:

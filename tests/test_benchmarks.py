@@ -97,6 +97,17 @@ def test_startup_compares_commands() -> None:
     assert set(startup.BASE) | set(startup.BASE.values()) <= {*startup.commands(), "python, torch gradcheck on W1"}
 
 
+def test_a_command_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "gradcheck --version": [sys.executable, "-c", "exit(3)"],
+    }
+    monkeypatch.setattr(startup, "commands", lambda: failing)
+    fine, failed = startup.startup(1)
+    assert (fine.who, fine.ratio, fine.note) == ("python -c pass", None, None)
+    assert failed == Row("gradcheck --version", "startup", note="ended with exit code 3")
+
+
 def test_the_command_writes_json(tmp_path: Path) -> None:
     words = [sys.executable, str(ROOT / "tests/benchmarks/run.py"), "growth", "--quick", "--repeats", "1"]
     done = subprocess.run([*words, "--json", str(tmp_path / "b.json")], capture_output=True, text=True, check=False)

@@ -156,7 +156,7 @@ def test_ctrl_c_of_a_terminal_ends_workers_quietly(started: int, tmp_path: Path)
     until(lambda: len(processes_in(tmp_path)) >= started)  # the first workers are just about to start, or did
     until(lambda: "resource_tracker" in " ".join(processes_in(tmp_path).values()))
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert_nothing_is_left(tmp_path)
     assert re.fullmatch(r"gradcheck: interrupted(; \d+ of 40 checks were done)?\n", err)

@@ -78,23 +78,35 @@ def test_no_scale_makes_a_right_gradient_fail(name: str, dtype: str, scale: floa
     assert_no_false_alarm(layer, moved(layer, shapes, dtype, lambda value: scale * value), dtype)
 
 
-NEAR = {"1e-9": 1e-9, "1e-12": 1e-12, "1e-15": 1e-15}
+NEAR = [("float64", 1e-9), ("float32", 1e-9), ("float64", 1e-12), ("float64", 1e-15)]
 
 
-@pytest.mark.parametrize("distance", NEAR)
+@pytest.mark.parametrize(("dtype", "distance"), NEAR)
 @pytest.mark.parametrize("name", LAYERS)
-def test_no_kink_nearby_makes_a_right_gradient_fail(name: str, distance: str) -> None:
+def test_no_kink_nearby_makes_a_right_gradient_fail(name: str, dtype: str, distance: float) -> None:
     """Halves, where the kinks of most layers sit and ties are many, missed by a little, each by another amount."""
-    layer, shapes = example_for(name, list(NEAR).index(distance))
+    layer, shapes = example_for(name, NEAR.index((dtype, distance)))
     rng = np.random.default_rng(3)
 
     def near(value: Array) -> Array:
-        return np.asarray(np.round(2 * value) / 2 + NEAR[distance] * rng.uniform(-1, 1, value.shape))
+        return np.asarray(np.round(2 * value) / 2 + distance * rng.uniform(-1, 1, value.shape))
 
-    assert_no_false_alarm(layer, moved(layer, shapes, "float64", near), "float64")
+    assert_no_false_alarm(layer, moved(layer, shapes, dtype, near), dtype)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_zeros_do_not_make_a_right_gradient_fail(name: str) -> None:
     layer, shapes = example_for(name, 0)
     assert_no_false_alarm(layer, moved(layer, shapes, "float64", np.zeros_like), "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sum_that_cancels_at_a_kink_does_not_make_a_right_gradient_fail(seed: int, dtype: str) -> None:
+    """The bias puts every unit on its kink, but for the rounding of the sum: how far off, no single input tells."""
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (3,), "h": (2,), "W": (2, 3), "U": (2, 2)}
+    arrays = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+    total = arrays["W"].astype(float) @ arrays["x"] + arrays["U"].astype(float) @ arrays["h"]
+    arrays["b"] = -total.astype(dtype)
+    assert_no_false_alarm(LAYERS["rnn_cell"](activation="relu"), arrays, dtype)

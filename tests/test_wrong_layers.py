@@ -61,3 +61,14 @@ def test_mistake_is_caught(name: str, mistake: str) -> None:
     result = run_check(CheckSpec("wrong", "wrong", wrong, "wrong", given_shapes(shapes)), Rows(None))
     assert result.verdict is Verdict.FAIL, str(result)
     assert result.evaluations < MOST
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, layer in LAYERS.items() for number in range(len(layer.EXAMPLES))]
+)
+def test_one_wrong_element_is_caught_at_every_example(name: str, number: int) -> None:
+    example = LAYERS[name].EXAMPLES[number]
+    wrong = mistaken(LAYERS[name](**example.options), "one_wrong_element")
+    result = run_check(CheckSpec("wrong", "wrong", wrong, "wrong", given_shapes(example.shapes)), Rows(None))
+    assert result.verdict is Verdict.FAIL, str(result)
+    assert [array.failed for array in result.arrays if array.failed] == [1]

@@ -159,8 +159,8 @@ class Crew:
     attempts = 1  # for a check that is alone: whatever ends its worker is its own doing
 
     def __init__(self, jobs: int, memory: int | None, folders: Sequence[str] = ()) -> None:
-        self.size, self._folders = jobs, folders
-        self._slots = [Slot(memory) for _ in range(jobs)]
+        self.size, self._memory, self._folders = jobs, memory, folders
+        self._slots: list[Slot] = []  # started when there is something to do
         self._failures = 0
 
     def send(self, chunk: Chunk) -> Ended | None:
@@ -169,12 +169,17 @@ class Crew:
             payload = packed(chunk, self._folders)
         except TransferError as error:
             return Ended(chunk, reason=Reason("TransferError", str(error)))
-        next(slot for slot in self._slots if slot.chunk is None).send(chunk, payload)
+        slot = next((slot for slot in self._slots if slot.chunk is None), None)
+        if slot is None:
+            with _interrupts_held():
+                slot = Slot(self._memory)
+                self._slots.append(slot)
+        slot.send(chunk, payload)
         return None
 
     def takes(self, chunk: Chunk) -> bool:  # noqa: ARG002 - other crews look at the chunk
         """Whether a worker is free."""
-        return any(slot.chunk is None for slot in self._slots)
+        return len(self._slots) < self.size or any(slot.chunk is None for slot in self._slots)
 
     def wait(self, seconds: float) -> list[Ended]:
         """The chunks that came back, as soon as there are some, or after so many seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -20,17 +21,27 @@ from gradcheck_cli.spec import RunSpec
 TICK = 0.1  # seconds between two looks at the workers
 
 
-class Watch(Protocol):
-    """Who follows a run."""
+class Watch:
+    """Who follows a run; as it stands, nobody."""
 
     def told(self, check: CheckResult) -> None:
         """A result, in the order of the run."""
 
     def ended(self, check: CheckResult) -> CheckResult:
         """A result that was computed now, in the order in which checks end; returned as it is to be counted."""
+        return check
 
     def tick(self, running: Sequence[Running]) -> None:
         """A moment of the run, and what is under way."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody wants the run to stop."""
+        return False
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Meanwhile `stopping` alone tells so; else it may come as a KeyboardInterrupt at any time."""
+        return nullcontext()
 
     def closing(self) -> None:
         """No more checks are made: what follows is to be left in peace."""
@@ -76,7 +87,8 @@ def run(
         if crew is None:
             interrupted = _here(asked, order, watch)
         else:
-            _Dispatch(asked, order, watch, crew).run()
+            with watch.undisturbed():
+                interrupted = _Dispatch(asked, order, watch, crew).run()
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -97,8 +109,11 @@ def _here(asked: RunSpec, order: Order, watch: Watch) -> bool:
         watch.tick([Running(number, time.monotonic()) for number in islice(numbers, 1)])
 
     def keep(check: CheckResult) -> None:
-        order.put(numbers.popleft(), watch.ended(check))
-        look()
+        with watch.undisturbed():
+            order.put(numbers.popleft(), watch.ended(check))
+            look()
+        if watch.stopping:
+            raise KeyboardInterrupt
         if order.complete:
             raise _Enough
 
@@ -118,12 +133,16 @@ class _Dispatch:
         self._asked, self._order, self._watch, self._crew = asked, order, watch, crew
         self._queue = deque(chunks(asked, order.missing, crew.size))
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Go on until all is there; say whether it was interrupted."""
         while not self._order.complete:
+            if self._watch.stopping:
+                return True
             ended = self._send() or self._crew.wait(TICK)
             for one in ended:
                 self._take(one)
             self._watch.tick(self._crew.running)
+        return False
 
     def _send(self) -> list[Ended]:
         returned = []

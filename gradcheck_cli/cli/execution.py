@@ -62,11 +62,12 @@ def execute(
     manner.workers.must_agree(spec.checks)
     taken = any(one.path is None for one in destinations)  # standard output belongs to a report
     table = Table(look.width, look.colour, verbosity, spec.rows)
-    with interruptible() as hold:
+    with interruptible() as interruption:
         known, journals = _journals(spec, destinations, manner)
         with stdout_kept_for_results():
-            follow = partial(Follower, None if taken else table, len(spec.checks), manner.gate, journals)
-            result = _made(spec, manner, known, lambda progress: follow(progress, hold), look, quiet=verbosity < 0)
+            shown = None if taken else table
+            follow = partial(Follower, shown, len(spec.checks), manner.gate, journals, interruption)
+            result = _made(spec, manner, known, follow, look, quiet=verbosity < 0)
         if not taken:
             show(table.closing(result))
         for journal in journals:
@@ -112,9 +113,9 @@ def _made(
     from gradcheck_cli.cli.progress import following
 
     count = len(spec.checks) - len(known)
-    crew = manner.workers.crew(spec.checks, count)
     ids = [check.id for check in spec.checks]
     try:
+        crew = manner.workers.crew(spec.checks, count)
         result = dispatch.run(spec, follower(following(ids, count, quiet, look.color != "never")), crew, known)
     except WorkersError as error:
         raise Refusal(f"gradcheck: {error}", ExitCode.INTERNAL) from error

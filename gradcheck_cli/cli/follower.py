@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from gradcheck_cli.batch.chunk import Running
+from gradcheck_cli.batch.dispatch import Watch
 from gradcheck_cli.cli.gate import Gate
+from gradcheck_cli.cli.interruption import Interruption
 from gradcheck_cli.cli.journal import Journal
 from gradcheck_cli.cli.output import show
 from gradcheck_cli.cli.progress import Tally
@@ -14,10 +17,10 @@ from gradcheck_cli.reports.table import Table
 from gradcheck_cli.results import CheckResult
 
 
-class Follower:
+class Follower(Watch):
     """Shows each check in the order of the run, and saves each as it ends.
 
-    `table` is None where standard output belongs to a report. `hold` makes signals be ignored.
+    `table` is None where standard output belongs to a report.
     """
 
     def __init__(
@@ -26,11 +29,11 @@ class Follower:
         count: int,
         gate: Gate,
         journals: Sequence[Journal],
+        interruption: Interruption,
         progress: Tally,
-        hold: Callable[[], None],
     ) -> None:
         self._table, self._count, self._gate = table, count, gate
-        self._journals, self._progress, self._hold = journals, progress, hold
+        self._journals, self._progress, self._interruption = journals, progress, interruption
         self._results: list[str] = []
         self._remarks: list[str] = []
 
@@ -55,9 +58,18 @@ class Follower:
         if self._progress.may_pause:
             self._show()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody wants the run to stop."""
+        return self._interruption.asked
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Meanwhile `stopping` alone tells of a signal."""
+        return self._interruption.kept()
+
     def closing(self) -> None:
         """Show the rest."""
-        self._hold()
+        self._interruption.too_late()
         self._show()
         self._progress.close()
 

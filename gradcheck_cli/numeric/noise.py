@@ -23,6 +23,7 @@ LINES: dict[np.dtype[Any], tuple[int, int]] = {
     np.dtype(np.float64): (2**12, 2**15),
     np.dtype(np.longdouble): (2**16, 2**20),
 }
+UNDERFLOW = 1e-320  # what is lost of outputs near zero, with digits left to multiply it
 COARSE = (2**28, 2**32)
 PRECISIONS: dict[float, np.dtype[Any]] = {
     2.0**-11: np.dtype(np.float16),
@@ -152,7 +153,8 @@ def summarise(
 ) -> Noise:
     """The largest deviation over the lines, never below the rounding of the outputs themselves."""
     ulp = np.spacing(np.abs(y0).astype(dtype)).astype(np.float64)
-    sigma = np.maximum(0.29 * ulp, np.max([deviation(rows, ulp) for rows in lines], axis=0))
+    sigma = np.max([0.29 * ulp, *(deviation(rows, ulp) for rows in lines)], axis=0)
+    sigma = np.maximum(sigma, UNDERFLOW)
     weighted = np.abs(objective.weights) * sigma
     independent = objective.gather_noise(weighted)
     weighted_ulp = objective.gather_noise(np.abs(objective.weights) * ulp)

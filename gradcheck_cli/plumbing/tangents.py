@@ -10,26 +10,31 @@ from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten, quiet
+from gradcheck_cli.numeric.scales import lengths
 from gradcheck_cli.plumbing.structure import problem
 from gradcheck_cli.results import Finding
 
-STEP = 2.0**-17  # of the tangents, whose entries are about 1
+STEP = 2.0**-17  # of the tangents, whose entries are about one length scale
 
 
 def optional_members(
     objective: Objective, centre: Array, noise: Noise, gradients: Mapping[str, Array], wrt: Sequence[str]
 ) -> Iterator[Finding]:
-    """Check `jvp` and `jacobian` when present; 4 evaluations."""
+    """Check `jvp` and `jacobian` when present, in float64; 4 evaluations."""
+    if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in objective.arrays.values()):
+        return
     rng = np.random.default_rng(0)
-    tangents = {
-        name: (rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.5, array.shape)).astype(array.dtype)
-        for name, array in objective.arrays.items()
-        if name in wrt
-    }
+    tangents = {name: _tangent(objective.arrays[name], rng) for name in wrt}
     if callable(getattr(objective.layer, "jvp", None)):
         yield from _jvp(objective, centre, noise, gradients, tangents)
     if callable(getattr(objective.layer, "jacobian", None)):
         yield from _jacobian(objective, gradients)
+
+
+def _tangent(array: Array, rng: np.random.Generator) -> Array:
+    """A random direction whose entries are as long as the array's length scales."""
+    sizes = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.5, array.shape)
+    return np.asarray(sizes * lengths(array.reshape(-1)).reshape(array.shape))
 
 
 def _jvp(

@@ -32,7 +32,7 @@ def _spoiled(W: Any, places: Any) -> Any:
     """W itself, with a gradient that is wrong in some places."""
     import torch
 
-    class Spoil(torch.autograd.Function):  # type: ignore[misc]
+    class Spoil(torch.autograd.Function):
         @staticmethod
         def forward(_: Any, W: Any) -> Any:
             return W.clone()

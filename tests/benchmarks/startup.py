@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -47,27 +48,33 @@ def commands() -> dict[str, list[str]]:
 def startup(repeats: int) -> list[Row]:
     """A row for each command; `ratio` is its time over that of what it is compared with."""
     seconds: dict[str, list[float]] = {name: [] for name in commands()}
+    failed: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "small.yaml").write_text(SMALL, encoding="utf-8")
         Path(folder, "W1.yaml").write_text(W1, encoding="utf-8")
         for turn in range(repeats + 1):
             for name, words in commands().items():
-                spent = once(words, folder)
-                if turn:  # the first one compiles what is imported
+                spent, code = once(words, folder)
+                if code:
+                    failed[name] = code
+                elif turn:  # the first one compiles what is imported
                     seconds[name].append(spent)
-    times = {name: median(several) for name, several in seconds.items()}
-    rows = []
-    for name, spent in times.items():
-        base = BASE.get(name)
-        note = f"ratio to {base}" if base else None
-        rows.append(Row(name, "startup", spent, ratio=spent / times[base] if base else None, note=note))
-    return rows
+    times = {name: median(several) for name, several in seconds.items() if several and name not in failed}
+    return [_row(name, times, failed.get(name)) for name in seconds]
 
 
-def once(words: list[str], folder: str) -> float:
-    """The seconds of one process. Modules are compiled once, as they are where the tool is installed."""
+def _row(name: str, times: Mapping[str, float], code: int | None) -> Row:
+    base = BASE.get(name)
+    if code is not None:
+        return Row(name, "startup", note=f"ended with exit code {code}")
+    ratio = times[name] / times[base] if base is not None and base in times else None
+    return Row(name, "startup", times[name], ratio=ratio, note=f"ratio to {base}" if base else None)
+
+
+def once(words: list[str], folder: str) -> tuple[float, int]:
+    """The seconds and the exit code of a process. Modules are compiled once, as they are where the tool is installed."""
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= ONE_THREAD | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": os.path.join(folder, "compiled")}
     start = time.perf_counter()
-    subprocess.run(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
+    done = subprocess.run(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - start, done.returncode

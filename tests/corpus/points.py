@@ -118,7 +118,7 @@ REDUCTION_POINTS = [
     *points("log_softmax", reductions.LogSoftmax(), **TWICE, **SINGLE, saturated_40=hard(x=ROW_40)),
     *points("log_softmax", reductions.LogSoftmax(), saturated_700=hard(x=ROW_700, known={"digits": 1300})),
     *points("logsumexp", reductions.LogSumExp(), **TWICE, saturated_40=hard(x=ROW_40), tied=hard(x=TIED)),
-    *points("cross_entropy", reductions.CrossEntropy(), **TWICE, wide=hard(x=Generic(20.0)), **SINGLE),
+    *points("cross_entropy", reductions.CrossEntropy(), **TWICE, wide=hard(x=Generic(20.0), known=CANCELS), **SINGLE),
     *points("squared_error", reductions.SquaredError(), **TWICE, tiny=hard(x=Generic(1e-5), y=Generic(1e-5))),
     *points("maximum", reductions.Maximum(), **TWICE, tied=hard(x=TIED, known=EDGE), near=hard(x=NEARLY_TIED)),
     *points("sort", reductions.Sort(), **TWICE, near=hard(x=NEARLY_TIED)),
