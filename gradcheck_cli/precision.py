@@ -30,6 +30,11 @@ def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype:
         sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
 
 
+def is_half(bench: Bench) -> bool:
+    """Whether forward works in half precision and in nothing better."""
+    return any(part.dtype == np.float16 for part in bench.outputs)
+
+
 def undecided(point: Point, wrt: Sequence[str]) -> list[Sheet]:
     """Half precision has no digits to take differences of: what works in it alone stays inconclusive."""
     sheets = [Sheet.blank(name, point.analytic[name], point.method.name) for name in wrt]

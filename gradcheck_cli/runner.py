@@ -23,7 +23,7 @@ from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
-from gradcheck_cli.precision import finer, judge_rounding, undecided, vjp_unit
+from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, vjp_unit
 from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
@@ -252,7 +252,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()
     point = Point(objective, centre, noise, analytic, rounding, Rule(spec.tolerance), method, spec.difference)
-    sheets = judge(point, wrt) if fine is not None or spec.dtype != "float16" else undecided(point, wrt)
+    sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
     if fine is not None:
         low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, ledger)
         low.several = bench.several

@@ -122,5 +122,7 @@ def tied_kinks(scene: Scene) -> None:
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])
         for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
+            if kinks.limiting(scene.objective, moved, int(unit), scene.analytic[rows, unit]):
+                continue
             for row in rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]:
                 scene.sheet.put((int(row), int(unit)), FAIL, "no subgradient")

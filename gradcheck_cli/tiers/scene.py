@@ -121,7 +121,7 @@ class Sheet:
 
 
 class Scene:
-    """One array at one point. `proven` counts the fails that were fully explored."""
+    """One array at one point. `proven` counts the fails that were fully explored, `limits` the kinks looked around."""
 
     def __init__(self, point: Point, name: str) -> None:
         self.point, self.name, self.objective = point, name, point.objective
@@ -134,7 +134,7 @@ class Scene:
         self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self._steps()
-        self.proven = 0
+        self.proven, self.limits = 0, 0
 
     @property
     def alone(self) -> bool:
@@ -161,11 +161,12 @@ class Scene:
 
     def pilots(self) -> Array:
         """A few elements spread over the array."""
-        return np.unique(np.linspace(0, self.x.size - 1, PILOTS).astype(int)) if self.x.size else np.arange(0)
+        spread = {int(place) for place in np.linspace(0, self.x.size - 1, PILOTS)} if self.x.size else ()
+        return np.array(sorted(spread), dtype=int)
 
     def others(self) -> Array:
         """All elements but the pilots."""
-        return np.setdiff1d(np.arange(self.x.size), self.pilots())
+        return np.delete(np.arange(self.x.size), self.pilots())
 
     def structure(self) -> tuple[AxisMap, ...]:
         """The axes along which elements may share evaluations, where that saves half of them."""

@@ -72,7 +72,7 @@ def _row(name: str, times: Mapping[str, float], code: int | None) -> Row:
 
 
 def once(words: list[str], folder: str) -> tuple[float, int]:
-    """The seconds and the exit code of a process. Modules are compiled once, as they are where the tool is installed."""
+    """The seconds and the exit code of a process. Modules are compiled once, as where the tool is installed."""
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= ONE_THREAD | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": os.path.join(folder, "compiled")}
     start = time.perf_counter()

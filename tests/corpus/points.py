@@ -176,7 +176,7 @@ WINDOW_POINTS = [
         plain=easy(x=SHARED),
         again=easy(seed=1),
         near=hard(x=Generic(1e-7)),
-        single=hard(known={"dtype": "float32"}),
+        single=hard(known={"dtype": "float32", "accuracy": 1e-6}),
     ),
     *points("max_pool", windows.MaxPool(), tied=hard(x=np.array([[1.0, 1, 0, 2, 2, 2, 0], [0] * 7]), known=EDGE)),
     *points("mean_pool", windows.MeanPool(), **TWICE),
