@@ -101,7 +101,7 @@ def test_zeros_do_not_make_a_right_gradient_fail(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(18))
 def test_a_sum_that_cancels_at_a_kink_does_not_make_a_right_gradient_fail(seed: int, dtype: str) -> None:
     """The bias puts every unit on its kink, but for the rounding of the sum: how far off, no single input tells."""
     rng = np.random.default_rng(seed)

@@ -92,7 +92,8 @@ def test_new_layer_is_checked_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("slip", "code"), [("", 0), ("* 1.01", 1)], ids=["right", "wrong"])
 def test_new_layer_is_tested_as_all_others_are(tmp_path: Path, slip: str, code: int) -> None:
     files = [str(TESTS / f"test_{name}.py") for name in ("layer_library", "layers_hard_points", "wrong_layers")]
-    outcome = run(PYTEST, folder_with(tmp_path, slip), "-q", "-p", "no:cacheprovider", "-k", "squareplus", *files)
+    options = ("-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-k", "squareplus")
+    outcome = run(PYTEST, folder_with(tmp_path, slip), *options, *files)
     assert outcome.returncode == code, outcome.stdout
     if slip:
         assert "test_vjp_agrees_with_the_complex_step_or_with_differences[squareplus-0]" in outcome.stdout

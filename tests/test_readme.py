@@ -28,7 +28,7 @@ def blocks(kind: str, text: str) -> list[re.Match[str]]:
 
 TEXT = README.read_text(encoding="utf-8")
 CONSOLES = {block["body"].split("\n")[0].removeprefix("$ "): block["body"] for block in blocks("console", TEXT)}
-FILES = {block["file"]: block["body"] for kind in ("yaml", "python") for block in blocks(kind, TEXT)}
+FILES = {block["file"]: block["body"] for kind in ("yaml", "python") for block in blocks(kind, TEXT) if block["file"]}
 
 
 COMMANDS = ("run", "check", "layers", "validate", "merge", "schema")
