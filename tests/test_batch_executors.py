@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,10 @@ def test_executor_that_breaks_is_made_again_and_only_the_guilty_check_is_an_erro
                 "concurrent.futures.Executor"
             ),
         ),
-        (
+        pytest.param(
             ["--executor", "dask://127.0.0.1:1"],
             "Error: --executor dask://127.0.0.1:1: no scheduler answers there (OSError); must be its HOST:PORT.",
+            marks=pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed"),
         ),
         (
             ["--executor", "factories:processes", "--allow", "factories", "-n", "2"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ def execute(
     manner.workers.must_agree(spec.checks)
     taken = any(one.path is None for one in destinations)  # standard output belongs to a report
     table = Table(look.width, look.colour, verbosity, spec.rows)
+    gc.freeze()  # what was imported stays; from here on there is garbage to collect
+    gc.enable()
     with interruptible() as interruption:
         known, journals = _journals(spec, destinations, manner)
         with stdout_kept_for_results():
