@@ -158,7 +158,7 @@ def test_low_precision_is_compared_with_its_measured_rounding() -> None:
     allowed = 2e-5 + 64 * unit * (1 + 1)
     low = np.array([1 + 0.99 * allowed, 1 + 1.01 * allowed, 2e-5 + 63 * unit, 1.0])
     assert beyond_rounding(low, high, rounding, slope, np.zeros(4), "float32").tolist() == [False, True, False, True]
-    assert not beyond_rounding(low, high, rounding, slope, np.full(4, 1e6), unit)[:3].any()
+    assert not beyond_rounding(low, high, rounding, slope, np.full(4, 1e6), "float32")[:3].any()
 
 
 def mismatch(trace: Trace, analytic: float, explored: bool = True, **more: Any) -> Case:
