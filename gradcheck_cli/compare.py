@@ -128,7 +128,6 @@ class Case:
     unit: float
     length: float
     explored: bool
-    coarse_noise: float = 0.0
 
     @property
     def error(self) -> float:

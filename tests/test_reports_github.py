@@ -117,11 +117,13 @@ def test_summary_is_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_summary_without_the_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_summary_without_the_variable(value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     if value is not None:
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", value)
     append_step_summary(constructed.run())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_summary_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,6 @@ class Band:
     value: float
     step: float
 
-    def holds(self, value: float) -> bool:
-        """Whether a value lies in it."""
-        return self.low - self.slack <= value <= self.high + self.slack
-
 
 def band(seen: Trace) -> Band:
     """Σ min(g L, g R) to Σ max(g L, g R), from the level that noise and curvature move least."""

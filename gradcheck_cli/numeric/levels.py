@@ -145,11 +145,6 @@ class Ladder:
         ulps = np.abs(self.line.weights) * self.line.noise.ulp
         return float(ulps[~self.reached].sum() / self.farthest)
 
-    @property
-    def steepest(self) -> float:
-        """The natural slope T: the largest size of the slopes at any level."""
-        return max((level.slope for level in self.levels), default=0.0)
-
     def noise_at(self, step: float, rounding: float = 0.0) -> float:
         """N(h) = √2 σ / 2h, with σ at least the rounding of the outputs at that step."""
         return float(np.sqrt(2) * max(self.sigma, rounding) / (2 * step))
