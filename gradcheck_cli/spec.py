@@ -61,7 +61,10 @@ class Foreign(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CheckSpec:
-    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written."""
+    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
+
+    `exhaustive` asks for every element of every array, chains end to end.
+    """
 
     id: str
     name: str
@@ -79,6 +82,7 @@ class CheckSpec:
     expect: Literal["pass", "fail"] = "pass"
     expect_arrays: tuple[str, ...] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
+    exhaustive: bool = False
     timeout: float | None = None
     file: str | None = None
     line: int | None = None
