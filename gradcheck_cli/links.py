@@ -23,7 +23,7 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.precision import finer, judge_rounding
 from gradcheck_cli.results import Finding
 from gradcheck_cli.spec import CheckSpec, Given
-from gradcheck_cli.tiers.scene import KINK, PASS, Point, Sheet
+from gradcheck_cli.tiers.scene import KINK, Point, Sheet
 
 WORTHWHILE = 64  # elements from which on it pays to look at each link
 
@@ -113,7 +113,7 @@ def _judge_links(spec: CheckSpec, bench: Bench, judge: JudgeLink) -> dict[int, J
 
 def _is_right(link: Judged) -> bool:
     """Whether every element is right beyond doubt."""
-    return link.passed and all(np.isin(sheet.outcome, (PASS, KINK)).all() for sheet in link.sheets)
+    return link.passed and all((sheet.outcome <= KINK).all() for sheet in link.sheets)
 
 
 def _composed(bench: Bench, links: Mapping[int, Judged]) -> tuple[Point, tuple[Sheet, ...]]:
