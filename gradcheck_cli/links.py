@@ -23,7 +23,7 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.precision import finer, judge_rounding
 from gradcheck_cli.results import Finding
 from gradcheck_cli.spec import CheckSpec, Given
-from gradcheck_cli.tiers.scene import KINK, Point, Sheet
+from gradcheck_cli.tiers.scene import KINK, PASS, Point, Sheet
 
 WORTHWHILE = 64  # elements from which on it pays to look at each link
 
@@ -171,14 +171,15 @@ def _power_of_ten(value: float) -> str:
 def wrong_links(spec: CheckSpec, bench: Bench, judge: JudgeAnew) -> Iterator[Finding]:
     """Judge every link of a chain that fails with all its plumbing, each at its actual activations.
 
-    The last wrong link is where the backward pass goes wrong first.
+    The last wrong link is where the backward pass goes wrong first; if there is none, it is their composition.
     """
     chain: Any = bench.layer
-    wrong = []
+    wrong, right = [], True
     points = chain.link_points(bench.cotangent if bench.several else bench.cotangent[0], **bench.arrays)
     for k, at in enumerate(points):
         given = {name: Given(values=array, dtype=str(array.dtype)) for name, array in at.arrays.items()}
         judged = judge(replace(spec, arrays=given, cotangent=at.cotangents, wrt=None, view="vjp"), chain.links[k])
+        right &= all((sheet.outcome == PASS).all() for sheet in judged.sheets)
         if not judged.passed:
             why = next((f.sentence for f in judged.findings if f.severity == "error"), "its elements differ")
             wrong.append((k, f"link {k} ({chain.labels[k]})", why))
@@ -187,3 +188,9 @@ def wrong_links(spec: CheckSpec, bench: Bench, judge: JudgeAnew) -> Iterator[Fin
         others = ", ".join(name for _, name, _ in wrong[:-1])
         others = f"; {others} {'are' if wrong[2:] else 'is'} wrong too" if others else ""
         yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
+    elif right:
+        sentence = (
+            "every link is right by itself, with the arrays that it is handed here: inside the chain one does something "
+            "else; look for state, caches, or what depends on how an array lies in memory"
+        )
+        yield Finding("composition", "error", None, sentence)

@@ -14,6 +14,7 @@ from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import lengths
 
 POWER = 1e-4  # of the size of what it looks for, the coarsest that a probe may be to say anything
+SHARP = 1e-7  # of it, where no finer step is worth its evaluations
 CLOSER = (1.0, 2.0**-4, 2.0**-8)  # of the first step, where another one crosses kinks or leaves the domain
 NARROWEST, WIDEST = 2.0**-30, 2.0**-6
 
@@ -55,16 +56,18 @@ def directional(
     directions = _directions(objective, analytic, still)
     terms = [analytic[name].reshape(-1) * v for name, v in directions.items()]
     largest = max((float(np.abs(part).max(initial=0.0)) for part in terms), default=0.0)
-    size = largest * float(np.sqrt(sum(((part / (largest or 1.0)) ** 2).sum() for part in terms)))
+    if not 0 < largest < np.inf:
+        return Probe(np.nan, np.inf, largest)
+    size = largest * float(np.sqrt(sum(((part / largest) ** 2).sum() for part in terms)))
     best = Probe(np.nan, np.inf, size)
-    if not 0 < size < np.inf:
-        return best
     total = max(float(noise.total[0]), noise.unit * float(noise.magnitude[0]))
     first = float(np.clip(np.cbrt(8 * total / size), NARROWEST, WIDEST))
     line = Line(objective, centre, directions, analytic, noise.unit)
     for closer in CLOSER:
-        best = line.look(first * closer, total, size) or best
-        if best.powerful:
+        found = line.look(first * closer, total, size)
+        if found is not None and not found.uncertainty >= best.uncertainty:
+            best = found
+        if best.uncertainty <= SHARP * size:
             break
     return best
 
