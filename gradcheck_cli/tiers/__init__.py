@@ -34,8 +34,8 @@ def _judge_large(point: Point, name: str) -> Sheet:
         scene = Scene(point, name)
         left = first.sweep_together(scene, search.structure)
         if left is not None:
-            _settle(scene, left)
-            last.second_opinions(scene)
+            weak = np.flatnonzero(scene.sheet.weak.any(axis=1))
+            search.settle(scene.sheet, sorted({*(row for row, _ in left), *weak.tolist()}))
             last.tied_kinks(scene)
             return scene.sheet
     return search.run()
