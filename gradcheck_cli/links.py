@@ -190,7 +190,7 @@ def wrong_links(spec: CheckSpec, bench: Bench, judge: JudgeAnew) -> Iterator[Fin
         yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
     elif right:
         sentence = (
-            "every link is right by itself, with the arrays that it is handed here: inside the chain one does something "
-            "else; look for state, caches, or what depends on how an array lies in memory"
+            "every link is right by itself, with the arrays that it is handed here: inside the chain one does "
+            "something else; look for state, caches, or what depends on how an array lies in memory"
         )
         yield Finding("composition", "error", None, sentence)
