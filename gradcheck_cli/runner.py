@@ -19,6 +19,7 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.sampling import stacks_agree
+from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
@@ -39,6 +40,7 @@ class Setting:
     spec: CheckSpec
     layer: Any
     ledger: Ledger
+    threads: Threads = field(default_factory=Threads)
 
 
 def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) -> RunResult:
@@ -69,9 +71,9 @@ class Attempt:
 
     def make(self, spec: CheckSpec) -> None:
         """Judge every point. What user code raises, `sys.exit` too, is this check's error."""
-        with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet:
+        with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet, Threads(spec.threads) as threads:
             try:
-                setting = Setting(spec, build(spec), self.ledger)
+                setting = Setting(spec, build(spec), self.ledger, threads)
                 self.notes = notes_of_layer(setting.layer)
                 self.judged = [judge_point(setting, point) for point in range(spec.points)]
             except KeyboardInterrupt:
@@ -189,7 +191,7 @@ def wrong_links(setting: Setting, number: int, bench: Bench) -> Iterator[Finding
         cotangent = tuple(np.asarray(part) for part in (handed if isinstance(handed, tuple) else (handed,)))
         given = {name: Given(values=array, dtype=str(array.dtype)) for name, array in arrays.items()}
         spec = replace(setting.spec, arrays=given, cotangent=cotangent, wrt=None, view="vjp")
-        judged = judge_point(Setting(spec, link, setting.ledger), number)
+        judged = judge_point(replace(setting, spec=spec, layer=link), number)
         if not judged.passed:
             why = next((f.sentence for f in judged.findings if f.severity == "error"), "its elements differ")
             wrong.append((k, f"link {k} ({chain.labels[k]})", why))
@@ -244,7 +246,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     noise = measure(objective, wrt, centre)
     analytic = objective.analytic(wrt)
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
-    objective.stacks = stacks_agree(objective, wrt, centre, noise)
+    objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
     other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
     findings += linearity(objective, wrt, work.gradients, rounding, other, centre)

@@ -61,7 +61,10 @@ class Foreign(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CheckSpec:
-    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written."""
+    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
+
+    `threads` evaluate its stacks; what comes out does not depend on how many they are.
+    """
 
     id: str
     name: str
@@ -80,6 +83,7 @@ class CheckSpec:
     expect_arrays: tuple[str, ...] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
+    threads: int = 1
     file: str | None = None
     line: int | None = None
     column: int | None = None

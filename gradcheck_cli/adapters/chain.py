@@ -85,6 +85,11 @@ class Chain:
             raise AttributeError(f"no forward_stacked in {', '.join(lacking)}")
         return lambda **arrays: self._run("forward_stacked", arrays)[1]
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether a link can't be called by two threads."""
+        return any(getattr(link, "one_at_a_time", False) for link in self.links)
+
     def activations(self, **arrays: Array) -> list[dict[str, Array]]:
         """For each link all its arrays at this point, what it is handed included."""
         return self._run("forward", arrays)[0]

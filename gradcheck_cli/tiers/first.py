@@ -59,6 +59,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
+    granted &= scene.sheet.tier[rows] == 1  # what a ladder has settled is not asked again
     _write(scene, rows, granted, decision, numbers, found.step)
     scene.sheet.slope[rows] = np.nan_to_num(found.slope)
     scene.sheet.natural[rows] = np.nan_to_num(natural)
