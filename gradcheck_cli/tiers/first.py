@@ -24,7 +24,7 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
     left, value, uncertainty = [], np.zeros(size), np.zeros(size)
     args = (scene.objective, scene.name, maps, scene.steps, point.method, point.noise, point.centre)
     for swept in shared.sweep(*args):
-        fresh = scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE
+        fresh = (scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE) & (scene.sheet.tier[swept.rows, 0] == 1)
         granted = grant(scene, swept)
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
         left += [(int(row), 0) for row in swept.rows[~granted[:, 0] & fresh]]
