@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradcheck_cli.tiers import climb, first, last
-from gradcheck_cli.tiers.scene import Point, Scene, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import Scene, Sheet
 from gradcheck_cli.tiers.search import Search
 
 

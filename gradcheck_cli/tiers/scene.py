@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,86 +9,22 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli import compare
-from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import second
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
-from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
-from gradcheck_cli.spec import Difference
+from gradcheck_cli.tiers.point import Point
 
 CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
 PILOTS = 4
-VISIT = 2  # evaluations for each element
-DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-class Once:
-    """A cached property without a lock: a judgement that waits for its turn would keep it from the others."""
-
-    def __init__(self, measure: Callable[[Any], Any]) -> None:
-        self.measure, self.name = measure, measure.__name__
-
-    def __get__(self, owner: Any, kind: type[Any]) -> Any:
-        if self.name not in owner.__dict__:
-            owner.__dict__[self.name] = self.measure(owner)
-        return owner.__dict__[self.name]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
-
-    budget: int
-    memory: int
-
-    def crossed_by(self, elements: int, size: int | None = None) -> bool:
-        """Whether so many elements, each visited on its own, are too many; of an array of `size` elements."""
-        return VISIT * elements > self.budget or DENSE * (size or elements) > self.memory
-
-
-@dataclass(frozen=True)
-class Point:
-    """A layer at one point with everything that is measured once."""
-
-    objective: Objective
-    centre: Array
-    noise: Noise
-    analytic: Mapping[str, Array]
-    rounding: AnalyticNoise
-    rule: Rule
-    method: Method
-    difference: Difference | None = None
-    limits: Limits | None = None
-
-    @property
-    def fixed_step(self) -> bool:
-        """Whether the step of the first tier was given."""
-        return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
-
-    @Once
-    def coarse(self) -> Noise | None:
-        """The noise of forward on coarser lines, where there is more of it than on fine ones."""
-        return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
-
-    @Once
-    def wide(self) -> tuple[Objective, Array, Noise] | None:
-        """The same point in long double, where the layer keeps it."""
-        return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
-
-    @Once
-    def exact(self) -> Mapping[str, Array] | None:
-        """The analytic values of the same formula in long double, where the VJP keeps it."""
-        return second.widened_analytic(self.objective, list(self.analytic))
 
 
 @dataclass(frozen=True)
