@@ -98,7 +98,7 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
         output_number=number if view == "jacobian" and not alone else None,
         point=judged.point,
         reason=sheet.reason[row, unit],
-        method=str(sheet.method[row, unit]),
+        method=sheet.method[row, unit] or sheet.usual,
         step=float(sheet.step[row, unit]),
         tier=int(sheet.tier[row, unit]),
         precision="rounding" if sheet.rounded[row, unit] else "formula",

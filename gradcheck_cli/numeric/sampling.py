@@ -51,7 +51,7 @@ def chunks(
         made = places - base
         made = (made.imag if np.iscomplexobj(made) else made)[..., None]
         total, relative = noise.total, noise.relative
-        samples = Samples(made, values, middle, objective.weights, objective.gather, total, relative, noise.unit)
+        samples = Samples(made, values, middle, objective.weights, objective.contract, total, relative, noise.unit)
         yield Chunk(part, samples, missing)
 
 
@@ -96,8 +96,10 @@ def evaluate_stacked(
     return values.reshape(points, n, -1), middle
 
 
-def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: int) -> Array | None:
-    """One call of forward_stacked with one array stacked; rows by outputs, or None if it fails."""
+def stack_outputs(
+    objective: Objective, name: str, stack: Array, evaluations: int, out: Array | None = None
+) -> Array | None:
+    """One call of forward_stacked with one array stacked; rows by outputs, written to `out`, or None if it fails."""
     arrays = {other: array[None].copy() for other, array in objective.arrays.items()} | {name: stack}
     objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
@@ -106,11 +108,14 @@ def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: in
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
         objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
-    flat = [np.broadcast_to(part, (len(stack), *part.shape[1:])).reshape(len(stack), -1) for part in parts]
-    joined = np.concatenate(flat, axis=1)
-    if joined.shape[1] != objective.outputs:
+    count = len(stack)
+    whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
+    flat = [part.reshape(count, -1) for part in whole]
+    if sum(part.shape[1] for part in flat) != objective.outputs:
         return None
-    return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
+    if out is None:
+        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in flat)))
+    return np.concatenate(flat, axis=1, out=out)
 
 
 def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise: Noise) -> bool:
