@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -36,7 +36,7 @@ class Samples:
     """
 
     made: Array
-    values: Array | Sequence[Array]
+    values: Array
     centre: Array
     weights: Array
     gather: Callable[[Array, Array], Array]

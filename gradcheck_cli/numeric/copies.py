@@ -31,7 +31,7 @@ class Copies:
         self.locked.flags.writeable = False
 
     def evaluate(self, rows: Array, places: Array) -> tuple[Array, Array] | None:
-        """Outputs (points, groups, outputs) with the entries `rows[k]` at `places[p, k]`, and those at the unmoved point.
+        """Outputs (points, groups, outputs) with the entries `rows[k]` at `places[p, k]`, and those at the middle.
 
         None if the layer cannot, or does not keep its value at the unmoved point.
         """

@@ -52,7 +52,7 @@ class Contraction:
         for axis, reach in enumerate(self.reach, start=1):
             if reach is not None:
                 sums = np.moveaxis(np.tensordot(sums, reach, axes=(axis, 1)), -1, axis)
-        return sums.reshape(len(terms), -1)
+        return np.asarray(sums.reshape(len(terms), -1))
 
 
 class Groups:
@@ -125,7 +125,7 @@ def sweep(
             for column, part in vars(found).items():
                 columns[column][rows, 0] = part
             if not np.isfinite(found.value).all():
-                missing[rows] = ~np.isfinite(values).all(axis=(0, 2))[:, None]
+                missing[rows] = np.asarray(~np.isfinite(values).all(axis=(0, 2)))[:, None]
     return Shared(slice(None), Estimate(**columns), owned, missing)
 
 

@@ -49,7 +49,7 @@ class Detector:
         self.far = (self.x + self.shift * length.reshape(self.x.shape)).astype(self.x.dtype)
 
     def moved(self, masks: Array) -> list[Array] | None:
-        """For each output, which of its entries (masks first) change when the masked entries move; None if undefined."""
+        """For each output, which of its entries (masks first) change when masked ones move; None outside the domain."""
         changed = self.copies.moved(masks, self.far) if self.copies is not None and len(masks) > 1 else None
         if changed is None:
             self.copies = None
@@ -155,9 +155,8 @@ class Detector:
             single = chosen.sum(axis=1) == 1
             for place, table, part in zip(places, reach, seen, strict=True):
                 if place is not None and table is not None:
-                    table[np.argmax(chosen[single], axis=1)] |= along(part[single], place + 1, 0)
-                may = None if table is None else (chosen[:, :, None] & table).any(axis=1)
-                if part.any() and (may is None or _strays(part, place, may)):
+                    table[np.argmax(chosen[single], axis=1)] |= along(part[single], 0, place + 1)
+                if part.any() and (table is None or _strays(part, place, chosen @ table)):
                     return None
         colours = colour([table for table in reach if table is not None])
         return AxisMap(axis, tuple(places), tuple(reach), colours) if 2 * len(colours) <= count else None
@@ -170,7 +169,7 @@ def _middle(count: int) -> Array:
 
 def _strays(changed: Array, place: int | None, allowed: Array) -> bool:
     """Whether anything moved outside the indices allowed along an axis of the output; the sets moved come first."""
-    return place is None or bool((along(changed, place + 1, 0) & ~allowed).any())
+    return place is None or bool((along(changed, 0, place + 1) & ~allowed).any())
 
 
 def along(changed: Array, *axes: int) -> Array:
