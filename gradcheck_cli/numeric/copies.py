@@ -30,6 +30,12 @@ class Copies:
         self.locked = self.stack.view()
         self.locked.flags.writeable = False
 
+    @classmethod
+    def of(cls, objective: Objective, name: str, points: int) -> Copies | None:
+        """The copies of an array; None where so few would fit that single calls do as well."""
+        each = 8 * points * objective.outputs + objective.arrays[name].nbytes
+        return cls(objective, name, points) if 4 * each <= BYTES else None
+
     def evaluate(self, rows: Array, places: Array) -> tuple[Array, Array] | None:
         """Outputs (points, groups, outputs) with the entries `rows[k]` at `places[p, k]`, and those at the middle.
 

@@ -30,6 +30,11 @@ class Shared:
     moved: Array
     missing: Array
 
+    def only(self, rows: slice) -> Shared:
+        """Some of all entries."""
+        found = Estimate(*(part[rows] for part in vars(self.found).values()))
+        return Shared(rows, found, self.moved[rows], self.missing[rows])
+
 
 @dataclass(frozen=True)
 class Contraction:
@@ -126,7 +131,7 @@ def sweep(
                 columns[column][rows, 0] = part
             if not np.isfinite(found.value).all():
                 missing[rows] = np.asarray(~np.isfinite(values).all(axis=(0, 2)))[:, None]
-    return Shared(slice(None), Estimate(**columns), owned, missing)
+    return Shared(slice(0, x.size), Estimate(**columns), owned, missing)
 
 
 def evaluate(

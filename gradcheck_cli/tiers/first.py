@@ -10,6 +10,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
+from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
@@ -26,7 +27,10 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
     value, uncertainty = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
     if not shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
         return None
-    return [(row, 0) for row in np.flatnonzero(grant(scene, swept)).tolist()]
+    left: list[int] = []
+    for rows in slabs(scene.x.size):
+        left += (rows.start + np.flatnonzero(grant(scene, swept.only(rows)))).tolist()
+    return [(row, 0) for row in left]
 
 
 def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli import compare
-from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import second
 from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.levels import Ladder, Line
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
-from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
-from gradcheck_cli.spec import Difference
+from gradcheck_cli.tiers.point import Once, Point
 
 CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
@@ -33,47 +28,24 @@ WORTHWHILE = 64  # elements from which on it pays to look for structure
 
 
 @dataclass(frozen=True)
-class Point:
-    """A layer at one point with everything that is measured once."""
+class Among:
+    """The length scale and the typical slope of the array that a few elements were taken from."""
 
-    objective: Objective
-    centre: Array
-    noise: Noise
-    analytic: Mapping[str, Array]
-    rounding: AnalyticNoise
-    rule: Rule
-    method: Method
-    difference: Difference | None = None
+    length: float
+    slope: float
 
-    @property
-    def fixed_step(self) -> bool:
-        """Whether the step of the first tier was given."""
-        return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
 
-    @cached_property
-    def faint(self) -> Array:
-        """Six times the noise of all outputs of a unit: a mismatch of the outputs below it may be nothing else."""
-        return 6 * self.objective.gather(self.noise.weighted)
+@dataclass(frozen=True)
+class Searched:
+    """What a search says of an array beside its sheet, whose entries are at these flat `indices` of the array.
 
-    @cached_property
-    def rho(self) -> Array:
-        """The relative resolution asked for at first, of each unit."""
-        return np.asarray(compare.coarseness(self.noise.relative, self.noise.unit, self.rounding.unit))
+    Errors above `resolution` of one of the `covered` elements would have been seen; of the others nothing is known.
+    """
 
-    @cached_property
-    def coarse(self) -> Noise | None:
-        """The noise of forward on coarser lines, where there is more of it than on fine ones."""
-        return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
-
-    @cached_property
-    def wide(self) -> tuple[Objective, Array, Noise] | None:
-        """The same point in long double, where the layer keeps it."""
-        return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
-
-    @cached_property
-    def exact(self) -> Mapping[str, Array] | None:
-        """The analytic values of the same formula in long double, where the VJP keeps it."""
-        return second.widened_analytic(self.objective, list(self.analytic))
+    indices: Array
+    elements: int
+    covered: int
+    resolution: float
 
 
 @dataclass(frozen=True)
@@ -100,6 +72,7 @@ class Sheet:
     natural: Array
     weak: Array
     rounded: Array
+    searched: Searched | None = None
 
     @classmethod
     def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
@@ -146,25 +119,26 @@ class Sheet:
 class Scene:
     """One array at one point. `proven` counts the fails that were fully explored, `limits` the kinks looked around."""
 
-    def __init__(self, point: Point, name: str) -> None:
+    def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
         self.point, self.name, self.objective = point, name, point.objective
         self.x = self.objective.arrays[name].reshape(-1)
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
-        self.length = lengths(self.x)
+        self.length = lengths(self.x) if among is None else np.maximum(np.abs(self.x), among.length)
         self.extent = float(self.length.max(initial=1.0))
+        self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self._steps()
         self.proven, self.limits = 0, 0
 
-    @cached_property
+    @Once
     def natural(self) -> Array:
         """The slope of something of the outputs' size, of each element and unit."""
         return natural_slope(self.point.noise, self.length)
 
-    @cached_property
+    @Once
     def typical(self) -> float:
         """The usual size of the analytic values."""
-        return typical_slope(self.analytic)
+        return typical_slope(self.analytic) if self.among is None else self.among.slope
 
     @property
     def alone(self) -> bool:
@@ -183,24 +157,24 @@ class Scene:
         steps = method.steps(scales(self.analytic, self.length, self.point.noise))
         return np.asarray(np.minimum(steps, self.length / 8))
 
-    @cached_property
+    @Once
     def rungs(self) -> Array | None:
         """Where ladders start if not at the steps of the first tier: these were given, or are the complex step's."""
         complex_steps = np.iscomplexobj(self.point.method.offsets)
         return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
-    @cached_property
+    @Once
     def copies(self) -> Copies | None:
-        """Room for stacks of the array, where the layer takes them."""
-        return Copies(self.objective, self.name, len(self.point.method.offsets)) if self.objective.stacks else None
+        """Room for stacks of the array, where the layer takes them and they are worth it."""
+        return Copies.of(self.objective, self.name, len(self.point.method.offsets)) if self.objective.stacks else None
 
-    @cached_property
+    @Once
     def pilots(self) -> Array:
         """A few elements spread over the array."""
         last = self.x.size - 1
         return np.array(sorted({k * last // (PILOTS - 1) for k in range(PILOTS)} if self.x.size else ()), dtype=int)
 
-    @cached_property
+    @Once
     def maps(self) -> tuple[AxisMap, ...]:
         """The axes along which elements may share evaluations, where that saves half of them."""
         if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
