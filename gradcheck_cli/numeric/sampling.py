@@ -122,13 +122,14 @@ def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise:
     """Whether stacks of two points, one array at a time, give what single calls give, to the rounding."""
     if not callable(getattr(objective.layer, "forward_stacked", None)) or centre.dtype != np.float64:
         return False
+    allowed = float(64 * noise.sigma.max(initial=0.0))
     for name in wrt:
         array = objective.arrays[name]
         stack = np.stack([array, array * 1.25]).astype(array.dtype)
         single = [centre, objective.moved({name: stack[1]})]
         found = stack_outputs(objective, name, stack, 2)
         if found is None or any(
-            one is not None and not np.allclose(row, one, rtol=1e-12, atol=float(64 * noise.sigma.max(initial=0.0)))
+            one is not None and not (np.abs(row - one) <= allowed + 1e-12 * np.abs(one)).all()
             for row, one in zip(found, single, strict=True)
         ):
             return False
