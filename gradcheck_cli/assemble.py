@@ -20,7 +20,7 @@ from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE
 
 @dataclass(frozen=True)
 class Judged:
-    """One point of a check, judged."""
+    """One point of a check, judged; `measured` is what was measured there once."""
 
     point: int
     sheets: tuple[Sheet, ...]
@@ -28,6 +28,7 @@ class Judged:
     notes: tuple[str, ...]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     outputs: tuple[Shape, ...] = ()
+    measured: Point | None = None
 
     @property
     def passed(self) -> bool:

@@ -23,7 +23,10 @@ GROUPS = 16  # that are evaluated one by one before they are contracted
 
 @dataclass(frozen=True)
 class Shared:
-    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps."""
+    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps.
+
+    Rows are all from the first one on, if they are a slice.
+    """
 
     rows: Array | slice
     found: Estimate
@@ -31,9 +34,10 @@ class Shared:
     missing: Array
 
     def only(self, rows: slice) -> Shared:
-        """Some of all entries."""
+        """Some of the entries."""
         found = Estimate(*(part[rows] for part in vars(self.found).values()))
-        return Shared(rows, found, self.moved[rows], self.missing[rows])
+        mine = rows if isinstance(self.rows, slice) else self.rows[rows]
+        return Shared(mine, found, self.moved[rows], self.missing[rows])
 
 
 @dataclass(frozen=True)
