@@ -1,4 +1,4 @@
-"""A layer at one point, with everything that is measured once, and what its check may cost."""
+"""A layer at one point with everything that is measured once, and what its check may cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gradcheck_cli import compare
 from gradcheck_cli.compare import Rule
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
@@ -60,6 +63,16 @@ class Point:
     def fixed_step(self) -> bool:
         """Whether the step of the first tier was given."""
         return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
+
+    @Once
+    def faint(self) -> Array:
+        """Six times the noise of all outputs of a unit: a mismatch of the outputs below it may be nothing else."""
+        return 6 * self.objective.gather(self.noise.weighted)
+
+    @Once
+    def rho(self) -> Array:
+        """The relative resolution asked for at first, of each unit."""
+        return np.asarray(compare.coarseness(self.noise.relative, self.noise.unit, self.rounding.unit))
 
     @Once
     def coarse(self) -> Noise | None:
