@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.config.files import FileError, load_array
-from gradcheck_cli.config.models import ArrayKeys
+from gradcheck_cli.config.hints import hints_of
+from gradcheck_cli.config.keys import ArrayKeys
 from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import fit
@@ -19,7 +20,7 @@ from gradcheck_cli.spec import Given
 
 ELEMENTS = 2**28  # of one array: 2 GiB in float64
 DRAWS = ("normal", "uniform", "integers", "fill")
-KEYS = tuple(ArrayKeys.model_fields)
+KEYS = tuple(hints_of(ArrayKeys))
 
 
 def read_array(node: Node, folder: Path, problems: Problems) -> Given | None:

@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_cli.config.arrays import read_array
 from gradcheck_cli.config.cotangents import read_cotangent
 from gradcheck_cli.config.fitting import Fitting, usual_specs
+from gradcheck_cli.config.keys import CheckKeys, DifferenceKeys, ToleranceKeys
 from gradcheck_cli.config.kinds import (
     Subject,
     also_known,
@@ -21,7 +22,6 @@ from gradcheck_cli.config.kinds import (
     read_subject,
     refuse_beside,
 )
-from gradcheck_cli.config.models import CheckKeys, DifferenceKeys, ToleranceKeys
 from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import fit
