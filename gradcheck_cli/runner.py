@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResu
 from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
 from gradcheck_cli.tiers import judge
 from gradcheck_cli.tiers.scene import Point
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
 from gradcheck_cli.results import ExitCode
+from gradcheck_cli.values import dataclass
 
 PIPED_WIDTH, NARROWEST = 100, 40
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ from gradcheck_cli.cli import last_failed
 from gradcheck_cli.cli.output import Refusal
 from gradcheck_cli.registry import did_you_mean
 from gradcheck_cli.results import ExitCode
+from gradcheck_cli.values import dataclass
 
 if TYPE_CHECKING:
     from gradcheck_cli.spec import CheckSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from gradcheck_cli.config.sentences import fit
 from gradcheck_cli.layer import Array, ArraySpec, Integers, Kind, Layer
 from gradcheck_cli.registry import METHODS, UnknownNameError
 from gradcheck_cli.spec import CheckSpec, Difference, Foreign, Given, Tolerance
+from gradcheck_cli.values import dataclass, field
 
 STDIN = "<stdin>"
 _OPEN = ("object", "torch", "chain")  # have arrays that the config need not name: parameters, links' arrays

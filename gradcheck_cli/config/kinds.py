@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from gradcheck_cli.adapters.chain import Chain, ForeignChain
@@ -17,6 +16,7 @@ from gradcheck_cli.config.sentences import fit_fields, unknown
 from gradcheck_cli.layer import Layer, OptionError
 from gradcheck_cli.registry import ADAPTERS, LAYERS, UnknownNameError
 from gradcheck_cli.spec import Foreign
+from gradcheck_cli.values import dataclass
 
 BESIDE = ("options", "order", "device")  # may stand beside the key that names what is checked
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic_core import ValidationError
@@ -14,6 +13,7 @@ from gradcheck_cli.config.hints import Keys, hints_of, validator
 from gradcheck_cli.config.nodes import Node, Step
 from gradcheck_cli.config.problems import Place, Problems
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass
 
 K = TypeVar("K", bound=Keys)
 

@@ -7,12 +7,12 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Shape, as_outputs
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import STACK_BYTES, snapped, stack_outputs
 from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

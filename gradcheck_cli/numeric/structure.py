@@ -9,13 +9,13 @@ Source: Curtis, Powell, Reid, On the estimation of sparse Jacobian matrices, IMA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.values import dataclass
 
 LOCAL = 3  # a slice that moves at most a third of an output axis may be local to it
 SLICES = 64  # the longest axis whose slices are tried one by one

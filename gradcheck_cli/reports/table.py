@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from io import StringIO
 from statistics import median
 from typing import ClassVar
@@ -17,6 +16,7 @@ from rich.text import Text
 from gradcheck_cli.reports import _text
 from gradcheck_cli.reports._elements import INDENT, STYLES, Pairs, elements
 from gradcheck_cli.results import ArrayResult, CheckResult, Outcome, Rows, RunResult, Verdict
+from gradcheck_cli.values import dataclass, field
 
 MANY = 12  # a run of more checks shows the elements of those only that are not as expected
 

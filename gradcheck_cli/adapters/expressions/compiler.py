@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,6 +15,7 @@ from gradcheck_cli.adapters.expressions.function import DTYPE, Function
 from gradcheck_cli.adapters.expressions.limits import INTEGER, FormulaError
 from gradcheck_cli.adapters.expressions.reading import Mistake, Refused, Source, read
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass, field
 
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf}
 FAILURES = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError)
