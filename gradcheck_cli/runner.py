@@ -13,7 +13,8 @@ import numpy as np
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
-from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.diagnosis.explain import explain
+from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.numeric.noise import measure, measure_analytic
@@ -24,7 +25,6 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
 from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, vjp_unit
-from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
@@ -78,6 +78,8 @@ class Attempt:
             except KeyboardInterrupt:
                 raise
             except BaseException as exception:  # noqa: BLE001 - the run goes on
+                from gradcheck_cli.raised import error_info  # to read tracebacks takes modules that few runs need
+
                 self.error = error_info(exception)
 
     @property

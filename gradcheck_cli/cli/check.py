@@ -57,12 +57,12 @@ def check(
     kept, shown = rows(everything, top), verbosity(verbose, quiet)
     only_one_on_stdout(destinations)
 
-    from gradcheck_cli import config
+    from gradcheck_cli.config.words import from_words
     from gradcheck_cli.spec import RunSpec
 
     given = {name: value for name, value in settings.items() if value is not None}
     if "wrt" in given:
         given["wrt"] = [name.strip() for name in given["wrt"].split(",")]
     with config_errors_told():
-        spec = config.from_words(layer, words, **given)
+        spec = from_words(layer, words, **given)
     return execute(RunSpec((spec,), kept), destinations, Look(width, color), shown)

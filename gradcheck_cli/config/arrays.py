@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.config.files import FileError, load_array
 from gradcheck_cli.config.hints import hints_of
 from gradcheck_cli.config.keys import ArrayKeys
 from gradcheck_cli.config.nodes import Node, clipped
@@ -72,6 +71,8 @@ def _given_values(node: Node, source: str, dtype: str | None, folder: Path, prob
 
 
 def _from_file(node: Node, folder: Path, problems: Problems) -> Array | None:
+    from gradcheck_cli.config.files import FileError, load_array  # with zipfile, which only files of arrays need
+
     try:
         values = load_array(folder, str(node.value))
     except FileError as error:
