@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from gradcheck_cli.adapters.chain import Chain, ForeignChain
 from gradcheck_cli.adapters.references import malformed, refusal
 from gradcheck_cli.config.hints import fields_of, hints_of
 from gradcheck_cli.config.keys import CheckKeys
@@ -128,6 +127,8 @@ def _chain(node: Node, problems: Problems) -> Subject | None:
     built = [link for link in links if link is not None]
     if len(built) < len(links):
         return None
+    from gradcheck_cli.adapters.chain import Chain, ForeignChain  # which few files need
+
     labels = tuple(link.name for link in built)
     layers = tuple(link.layer for link in built if not isinstance(link.layer, Foreign))
     if len(layers) == len(built):
