@@ -17,6 +17,8 @@ def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
     for sheet in evidence.sheets:
         suspect = Suspect(evidence, sheet)
         if suspect.name not in done and suspect.wrong.any():
-            from gradcheck_cli.diagnosis.rules import explanation  # a run in which all is right needs no rules
+            # a run in which all is right needs no rules
+            from gradcheck_cli.diagnosis.rules import explanation
+            from gradcheck_cli.diagnosis.searched import wrong_ones
 
-            yield explanation(suspect)
+            yield explanation(suspect) if sheet.searched is None else wrong_ones(suspect)
