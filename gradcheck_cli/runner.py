@@ -18,6 +18,7 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.links import by_links, is_chain, wrong_links
 from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
+from gradcheck_cli.numeric.resuming import Resuming
 from gradcheck_cli.numeric.sampling import stacks_agree
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
@@ -243,7 +244,8 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
     fine = finer(bench, spec.dtype)
     work = fine or bench
-    objective = Objective(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
+    kind = Resuming if is_chain(setting.layer) else Objective
+    objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
     objective.several, objective.lends = bench.several, not bench.touched
     limits = limits_of(spec, work)
     objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)

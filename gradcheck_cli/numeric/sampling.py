@@ -10,7 +10,7 @@ from gradcheck_cli.differences.method import Method, Samples
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
-from gradcheck_cli.numeric.objective import Objective, quiet
+from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 2_000_000  # of one stack, so that it stays in cache
@@ -98,11 +98,9 @@ def evaluate_stacked(
 
 def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: int) -> Array | None:
     """One call of forward_stacked with one array stacked; rows by outputs, or None if it fails."""
-    arrays = {other: array[None].copy() for other, array in objective.arrays.items()} | {name: stack}
     objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
-        with quiet:
-            parts = as_outputs(objective.layer.forward_stacked(**arrays))  # type: ignore[attr-defined]
+        parts = as_outputs(objective.stacked(name, stack))
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
         objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
