@@ -387,6 +387,8 @@ UNUSED = {
     "gradcheck_cli.cli.journal",
     "gradcheck_cli.from_json",
     "gradcheck_cli.raised",
+    "gradcheck_cli.tiers.search",
+    "gradcheck_cli.numeric.probes",
 }
 
 
