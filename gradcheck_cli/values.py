@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(cls: type | None = None, /, *, frozen: bool = False, eq: bool = True) -> Any:
-        """Make a dataclass of a class, as `dataclasses.dataclass` does."""
+        """Make a dataclass of a class, as `dataclasses.dataclass` does; one that derives from another is left to it."""
 
         def made(cls: type) -> type:
+            if any(map(dataclasses.is_dataclass, cls.__mro__[1:])):
+                return dataclasses.dataclass(cls, frozen=frozen, eq=eq)
             equal = {"__eq__": _eq, "__hash__": _hash if frozen else None} if eq else {}
             fixed = {"__setattr__": _set, "__delattr__": _delete} if frozen else {}
             for name, method in {"__init__": _first(cls), "__repr__": _repr, **equal, **fixed}.items():
                 if name not in vars(cls):
                     setattr(cls, name, method)
-            return dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+            dataclasses.dataclass(cls, init=False, repr=False, eq=False)
+            cls.__dataclass_params__.frozen = frozen  # for dataclasses that derive from it
+            return cls
 
         return made if cls is None else made(cls)
 

@@ -161,3 +161,31 @@ def test_the_first_value_of_a_process_may_be_a_pickled_one() -> None:
     code = f"import pickle; print(pickle.loads({pickle.dumps(Rows(limit=3))!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE, capture_output=True, text=True, check=True)
     assert done.stdout == "Rows(limit=3, beyond=10)\n"
+
+
+@pytest.mark.parametrize("base", [values.dataclass, dataclasses.dataclass])
+@pytest.mark.parametrize("derived", [values.dataclass, dataclasses.dataclass])
+def test_frozen_classes_derive_from_frozen_ones_only(base: Any, derived: Any) -> None:
+    @base(frozen=True)
+    class One:
+        """With a field."""
+
+        first: int
+
+    @derived(frozen=True)
+    class Two(One):
+        """With one more."""
+
+        second: int = 2
+
+    two = Two(1)
+    assert (repr(two).rpartition(".")[2], two == Two(1, 2), hash(two) == hash(Two(1))) == (
+        "Two(first=1, second=2)",
+        True,
+        True,
+    )
+    for name in ("first", "second", "other"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(two, name, 3)
+    with pytest.raises(TypeError, match="cannot inherit non-frozen dataclass from a frozen one"):
+        derived(type("Three", (One,), {"__annotations__": {"third": int}}))
