@@ -40,11 +40,15 @@ def natural_slope(noise: Noise, length: Array) -> Array:
 
 
 def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
-    """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else."""
+    """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else.
+
+    An element with several units has one step for all: the noise is between that of the steepest and the largest.
+    """
     natural = natural_slope(noise, length).mean(axis=1)
     size = np.where(np.isfinite(analytic), np.abs(analytic), 0.0)
     slope = size.max(axis=1, initial=0.0)
     fallback = typical_slope(analytic)
+    steepest = noise.total[np.argmax(size, axis=1)]
+    largest = np.where(size > 0, noise.total, steepest[:, None]).max(axis=1)
     slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural)
-    total = np.full(length.shape, float(np.median(noise.total)) if noise.total.size else 0.0)
-    return Scales(length, slope, total, noise.unit)
+    return Scales(length, slope, np.sqrt(steepest) * np.sqrt(largest), noise.unit)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradcheck_cli.tiers import climb, first, last
+from gradcheck_cli.tiers import climb, first, last, pilots
 from gradcheck_cli.tiers.scene import Point, Scene, Sheet
 
 
@@ -18,9 +18,10 @@ def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
 
 def judge_array(scene: Scene) -> Sheet:
     """Take one array through the tiers; a few pilots first, whose steps are a better start for the others."""
-    _settle(scene, first.sweep(scene, scene.pilots()))
-    scene.learn()
-    _settle(scene, _sweep_others(scene))
+    left, far = pilots.sweep(scene)
+    _settle(scene, left)
+    pilots.learn(scene, far)
+    _settle(scene, first.again(scene, _sweep_others(scene)))
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gradcheck_cli.compare import Decision, Numbers, is_weak
@@ -28,7 +30,7 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
         granted = grant(scene, swept)
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
         left += [(int(row), 0) for row in swept.rows[~granted[:, 0] & fresh]]
-    if shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
+    if shared.confirmed(scene.objective, point.noise, scene.name, scene.cautious, value, uncertainty):
         return left
     return None
 
@@ -36,17 +38,35 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
 def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
-    point, left = scene.point, []
-    for chunk in chunks(scene.objective, scene.name, rows, scene.steps[rows], point.method, point.noise, point.centre):
-        samples = chunk.samples
-        changed = (samples.values != samples.centre).any(axis=0)
-        moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
-        granted = grant(scene, Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing))
-        left += [(int(chunk.indices[i]), int(unit)) for i, unit in np.argwhere(~granted)]
+    return [at for swept in measured(scene, rows, scene.steps[rows]) for at in settle(scene, swept)]
+
+
+def again(scene: Scene, left: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where longer steps than usual left elements open, perhaps for a kink within reach, the usual ones are tried."""
+    if scene.steps is not scene.cautious:
+        scene.steps = scene.cautious
+        return sweep(scene, np.unique([row for row, _ in left]).astype(int))
     return left
 
 
-def grant(scene: Scene, swept: Shared) -> Array:
+def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
+    """The method's differences of some entries."""
+    point = scene.point
+    for chunk in chunks(scene.objective, scene.name, rows, steps, point.method, point.noise, point.centre):
+        samples = chunk.samples
+        changed = (samples.values != samples.centre).any(axis=0)
+        moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
+        yield Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing)
+
+
+def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
+    """Grant what agrees of the elements that are open, and return the others."""
+    fresh = scene.sheet.outcome[swept.rows] == INCONCLUSIVE
+    left = fresh & ~grant(scene, swept, fresh)
+    return [(int(swept.rows[i]), int(unit)) for i, unit in np.argwhere(left)]
+
+
+def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:
     """Write down the elements that agree; returns which they are."""
     point, rows, found = scene.point, swept.rows, swept.found
     natural = swept.moved / scene.length[rows][:, None]
@@ -58,7 +78,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
     granted = ((decision == Decision.PASS) | (zero & _sharp(numbers))) & even
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
-    granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
+    granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic) & fresh
     _write(scene, rows, granted, decision, numbers, found.step)
     scene.sheet.slope[rows] = np.nan_to_num(found.slope)
     scene.sheet.natural[rows] = np.nan_to_num(natural)

@@ -121,7 +121,11 @@ class Sheet:
 
 
 class Scene:
-    """One array at one point. `proven` counts the fails that were fully explored, `limits` the kinks looked around."""
+    """One array at one point.
+
+    `steps` are those of the first tier, `cautious` what they are where nothing is known of truncation, `noise` what
+    both are balanced against. `proven` counts the fails that were fully explored, `limits` the kinks looked around.
+    """
 
     def __init__(self, point: Point, name: str) -> None:
         self.point, self.name, self.objective = point, name, point.objective
@@ -133,7 +137,8 @@ class Scene:
         self.typical = typical_slope(self.analytic)
         self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
-        self.steps = self._steps()
+        self.steps = self.cautious = self._steps()
+        self.settled = self.pilots()
         self.proven, self.limits = 0, 0
 
     @property
@@ -150,7 +155,9 @@ class Scene:
         return self._automatic(self.point.method)
 
     def _automatic(self, method: Method) -> Array:
-        steps = method.steps(scales(self.analytic, self.length, self.point.noise))
+        found = scales(self.analytic, self.length, self.point.noise)
+        self.noise = found.noise
+        steps = method.steps(found)
         return np.asarray(np.minimum(steps, self.length / 8))
 
     @cached_property
@@ -161,12 +168,15 @@ class Scene:
 
     def pilots(self) -> Array:
         """A few elements spread over the array."""
-        spread = {int(place) for place in np.linspace(0, self.x.size - 1, PILOTS)} if self.x.size else ()
-        return np.array(sorted(spread), dtype=int)
+        if not self.x.size:
+            return np.zeros(0, int)
+        size = np.where(np.isfinite(self.analytic), np.abs(self.analytic), 0.0).max(axis=1)
+        spread = {int(place) for place in np.linspace(0, self.x.size - 1, PILOTS - 1)}
+        return np.array(sorted({*spread, int(np.argmax(size))}), dtype=int)
 
     def others(self) -> Array:
-        """All elements but the pilots."""
-        return np.delete(np.arange(self.x.size), self.pilots())
+        """All elements but the pilots, or all whose steps are new."""
+        return np.delete(np.arange(self.x.size), self.settled)
 
     def structure(self) -> tuple[AxisMap, ...]:
         """The axes along which elements may share evaluations, where that saves half of them."""
@@ -180,14 +190,10 @@ class Scene:
         """Take back what was granted to some entries."""
         self.sheet.outcome[rows], self.sheet.weak[rows] = INCONCLUSIVE, False
 
-    def learn(self) -> None:
-        """Where pilots passed only on a ladder, the steps that suited them are a better start for the others."""
-        rows = self.pilots()
-        climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
-        if climbed.any() and not self.point.fixed_step:
-            used = np.broadcast_to(self.steps[rows][:, None], climbed.shape)
-            factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
-            self.steps = np.minimum(self.steps * np.exp2(np.round(np.log2(factor))), self.length / 8)
+    def reopen(self) -> None:
+        """Take pilots that needed no ladder up again with the others, whose steps suit them better."""
+        self.settled = self.settled[(self.sheet.tier[self.settled] > 1).any(axis=1)]
+        self.forget(self.others())
 
     def numbers(self, rows: Array, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
         """The numbers of whole rows (n, units), to be decided."""
