@@ -52,19 +52,16 @@ def array_results(judged: Sequence[Judged], view: str, rows: Rows) -> tuple[Arra
 
 
 def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, rows: Rows) -> ArrayResult:
-    codes = np.concatenate([sheet.outcome.ravel() for _, sheet in points])
-    errors = np.concatenate([np.abs(sheet.analytic - sheet.numeric).ravel() for _, sheet in points])
-    sizes = np.concatenate([np.fmax(np.abs(s.analytic), np.abs(s.numeric)).ravel() for _, s in points])
-    limits = np.concatenate([sheet.resolution.ravel() for _, sheet in points])
-    comparable = (limits > 0) & np.isfinite(limits) & np.isfinite(errors)
-    excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
-    excess[errors == 0] = 0.0
-    order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
+    codes = _joined([sheet.outcome for _, sheet in points])
+    errors = _joined([np.abs(sheet.analytic - sheet.numeric) for _, sheet in points])
+    sizes = _joined([np.fmax(np.abs(sheet.analytic), np.abs(sheet.numeric)) for _, sheet in points])
+    excess = _excess(errors, _joined([sheet.resolution for _, sheet in points]))
     size = points[0][1].outcome.size
-    worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())
-    finite = np.isfinite(errors)
-    scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
-    count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    worst = tuple(
+        _element(points[k // size], k % size, view) for k in worst_first(codes, excess, rows.count(codes.size)).tolist()
+    )
+    finite = bool(np.isfinite(errors).all())
+    count = {code: int(np.count_nonzero(codes == code)) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
     return ArrayResult(
         name=name,
         shape=points[0][0].shapes[name],
@@ -75,10 +72,39 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
         inconclusive=count[INCONCLUSIVE],
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
-        max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
-        max_rel_error=float(scaled.max(initial=0.0)) if finite.all() else float("nan"),
+        max_abs_error=float(errors.max(initial=0.0)) if finite else float("nan"),
+        max_rel_error=float(_excess(errors, sizes).max(initial=0.0)) if finite else float("nan"),
         worst=worst,
     )
+
+
+def _joined(tables: Sequence[Array]) -> Array:
+    """Tables laid end to end; one alone is not copied."""
+    return tables[0].reshape(-1) if len(tables) == 1 else np.concatenate([table.ravel() for table in tables])
+
+
+def _excess(errors: Array, limits: Array) -> Array:
+    """Errors as multiples of their limits: 0 for no error, infinite at limit 0 or where either is not finite."""
+    with np.errstate(all="ignore"):
+        excess = errors / limits
+        if not (errors.max(initial=0.0) < np.inf and 0 < limits.min(initial=1.0) <= limits.max(initial=1.0) < np.inf):
+            excess[~((limits > 0) & np.isfinite(limits) & np.isfinite(errors))] = np.inf
+            excess[errors == 0] = 0.0
+    return np.asarray(excess)
+
+
+def worst_first(codes: Array, excess: Array, count: int) -> Array:
+    """The places of the so many worst elements: by outcome, then by excess, then in their order."""
+    chosen: list[Array] = []
+    for code in range(int(codes.max(initial=PASS)), -1, -1):
+        missing = count - sum(map(len, chosen))
+        places = np.flatnonzero(codes == code) if missing else np.zeros(0, int)
+        values = excess[places]
+        if len(places) > missing > 0:  # only those that are as bad as the last one to be shown need sorting
+            worst = values >= np.partition(values, len(values) - missing)[len(values) - missing]
+            places, values = places[worst], values[worst]
+        chosen.append(places[np.argsort(-values, kind="stable")][:missing])
+    return np.concatenate(chosen)
 
 
 def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
@@ -98,7 +124,7 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
         output_number=number if view == "jacobian" and not alone else None,
         point=judged.point,
         reason=sheet.reason[row, unit],
-        method=str(sheet.method[row, unit]),
+        method=sheet.method[row, unit] or sheet.usual,
         step=float(sheet.step[row, unit]),
         tier=int(sheet.tier[row, unit]),
         precision="rounding" if sheet.rounded[row, unit] else "formula",
@@ -121,9 +147,9 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
     if not everything:
         return None
     seen = [_resolutions(sheet) for _, sheet in everything]
-    values = np.concatenate([part.ravel() for part in seen])
-    decided = values[np.isfinite(values)]
+    values = _joined(seen)
     tops = [float(part.max()) for part in seen]
+    decided = values if max(tops) < np.inf else values[np.isfinite(values)]
     where = everything[int(np.argmax(tops))]
     at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
     median = float(np.median(decided)) if decided.size else float("inf")
@@ -132,7 +158,9 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
 
 def _resolutions(sheet: Sheet) -> Array:
     """The resolution of every element; at a kink, where any subgradient is right, there is none to speak of."""
-    return np.where(sheet.outcome == KINK, 0.0, np.nan_to_num(sheet.resolution, nan=np.inf, posinf=np.inf))
+    known = np.fmin(sheet.resolution, np.inf)  # what is not a number is infinite
+    known[sheet.outcome == KINK] = 0.0
+    return np.asarray(known)
 
 
 def notes_of(

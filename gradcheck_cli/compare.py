@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,37 +54,55 @@ class Numbers:
     rho: Any
     unit: float
 
-    @property
+    @cached_property
     def error(self) -> Any:
         """|analytic - numeric|; infinite where either is not a number."""
         with np.errstate(invalid="ignore"):
-            error = np.abs(np.asarray(self.analytic) - np.asarray(self.numeric))
-        return np.where(np.isnan(error), np.inf, error)
+            return np.fmin(np.abs(np.subtract(self.analytic, self.numeric)), np.inf)
 
     @property
     def resolution(self) -> Any:
         """r + F: the smallest error that would have been seen."""
         return self.uncertainty + self.rounding + self.floor
 
+    def at(self, places: Array) -> Numbers:
+        """The numbers at some places, by a mask in their shape."""
+        if places.ndim == 0:
+            return self
+        names = [one.name for one in fields(self) if one.name != "unit"]
+        few: dict[str, Any] = {name: np.broadcast_to(getattr(self, name), places.shape)[places] for name in names}
+        return replace(self, **few)
+
 
 def decide(numbers: Numbers) -> Array:
     """Decide elements by their numbers: granted by true comparisons, so that NaN is never a pass."""
-    bound = numbers.uncertainty + numbers.rounding
-    error = numbers.error
+    bound, error = numbers.uncertainty + numbers.rounding, numbers.error
     size = np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
-    reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
     digits = np.sqrt(numbers.unit) * size
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
+    others = np.asarray(~(powerful | agree))
+    codes = np.full(others.shape, Decision.PASS, np.int8)
+    if others.any():
+        codes[others] = _decide_others(numbers.at(others))
+    return codes
+
+
+def _decide_others(numbers: Numbers) -> Array:
+    """The decisions that are left where numbers do not simply agree."""
+    bound, error = numbers.uncertainty + numbers.rounding, numbers.error
+    with np.errstate(invalid="ignore"):
+        reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
         cancelled = NOTHING * numbers.unit * numbers.natural
         small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
         zero = (error <= bound) & small & (bound <= reach)
         rounding = (error <= bound + numbers.floor) & (bound + numbers.floor <= reach)
         mismatch = error > 2 * (bound + numbers.floor)
-    conditions = [powerful | agree, zero, rounding, mismatch]
-    codes = [Decision.PASS, Decision.ZERO, Decision.ROUNDING, Decision.MISMATCH]
-    return np.asarray(np.select(conditions, codes, Decision.OPEN), dtype=np.int8)
+    codes = np.full(np.shape(error), Decision.OPEN, np.int8)
+    for code, meets in ((Decision.MISMATCH, mismatch), (Decision.ROUNDING, rounding), (Decision.ZERO, zero)):
+        np.copyto(codes, code, where=meets)
+    return codes
 
 
 def is_weak(numbers: Numbers) -> Any:

@@ -16,6 +16,8 @@ from gradcheck_cli.compare import Rule
 from gradcheck_cli.diagnosis.rules import Evidence, explain
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
+from gradcheck_cli.numeric.analytic import analytic_values
+from gradcheck_cli.numeric.memory import keep_freed_memory
 from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.sampling import stacks_agree
@@ -93,6 +95,7 @@ class Attempt:
 
 def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
     """Make one check. What user code raises becomes the check's error."""
+    keep_freed_memory()
     start, attempt = time.perf_counter(), Attempt()
     attempt.make(spec)
     arrays, findings = array_results(attempt.judged, spec.view, rows or Rows()), attempt.findings
@@ -242,7 +245,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     centre = flatten(work.outputs)
     ledger.phase = "noise"
     noise = measure(objective, wrt, centre)
-    analytic = objective.analytic(wrt)
+    analytic = analytic_values(objective, wrt)
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks = stacks_agree(objective, wrt, centre, noise)
     other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))

@@ -92,16 +92,6 @@ class Objective:
         with quiet:
             return dict(self.layer.vjp(tuple(parts) if self.several else parts[0], **copies))
 
-    def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
-        """The analytic value of every element: for each array a table of its entries by the units."""
-        cotangents = [self.cotangent] if self.view == "vjp" else list(np.eye(self.outputs))
-        columns: dict[str, list[Array]] = {name: [] for name in wrt}
-        for cotangent in cotangents:
-            gradients = self.vjp(cotangent, arrays)
-            for name in wrt:
-                columns[name].append(fitted(gradients.get(name), self.arrays[name].shape))
-        return {name: np.stack(column, axis=-1) for name, column in columns.items()}
-
     def gather(self, terms: Array) -> Array:
         """Contract terms, one for each output on the last axis, to one for each unit."""
         return terms.sum(axis=-1, keepdims=True) if self.view == "vjp" else terms

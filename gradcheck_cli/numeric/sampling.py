@@ -13,7 +13,7 @@ from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, quiet
 
-STACK_BYTES = 2_000_000  # of one stack, so that it stays in cache
+STACK_BYTES = 1_000_000  # of one stack, so that it stays in cache
 CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements
 
 
@@ -57,7 +57,7 @@ def chunks(
 
 def evaluate(objective: Objective, name: str, indices: Array, places: Array, centre: Array) -> tuple[Array, Array]:
     """Outputs (points, n, outputs) with entry `indices[k]` at `places[:, k]`, and the outputs at the unmoved point."""
-    if objective.stacks and not np.iscomplexobj(places):
+    if objective.stacks:
         stacked = evaluate_stacked(objective, name, indices, places, centre)
         if stacked is not None:
             return stacked
@@ -78,16 +78,22 @@ def evaluate_stacked(
     """The same by stacks of equal size, each led by the unmoved point; None if the stack does not keep it."""
     array = objective.arrays[name]
     points, n = places.shape
-    rows = max(2, min(1 + points * n, STACK_BYTES // max(1, 8 * (array.size + objective.outputs))))
+    dtype = np.result_type(array, places)
+    most = max(2, STACK_BYTES // max(1, dtype.itemsize * (array.size + objective.outputs)))
+    rows = 1 + -(-points * n // -(-points * n // (most - 1)))  # as many in each stack
     flat, where = places.reshape(-1), np.tile(indices, points)
-    values = np.empty((points * n, objective.outputs), centre.dtype)
+    values = np.empty((points * n, objective.outputs), np.result_type(places, centre))
     middle: Array | None = None
     for start in range(0, points * n, rows - 1):
         stop = min(start + rows - 1, points * n)
-        stack = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
+        stack = np.repeat(
+            array.reshape(1, -1).astype(dtype), rows, axis=0
+        )  # the last one is padded: rounding depends on the shape
         stack[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
         found = stack_outputs(objective, name, stack.reshape(rows, *array.shape), stop - start)
-        if found is None or (middle is not None and not np.array_equal(middle, found[0])):
+        if found is None or np.iscomplexobj(found) != np.iscomplexobj(places):
+            return None
+        if middle is not None and not np.array_equal(middle, found[0]):
             return None
         middle = found[0]
         values[start:stop] = found[1 : stop - start + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
     """Grant what agrees of the elements that are open, and return the others."""
     fresh = scene.sheet.outcome[swept.rows] == INCONCLUSIVE
     left = fresh & ~grant(scene, swept, fresh)
-    return [(int(swept.rows[i]), int(unit)) for i, unit in np.argwhere(left)]
+    return [(int(swept.rows[i]), unit) for i, unit in np.argwhere(left).tolist()]
 
 
 def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:
@@ -72,16 +73,21 @@ def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:
     natural = swept.moved / scene.length[rows][:, None]
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
-    noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step
-    even = found.mismatch <= EVEN * found.slope + noise
-    zero = (decision == Decision.ZERO) | (decision == Decision.ROUNDING)
-    granted = ((decision == Decision.PASS) | (zero & _sharp(numbers))) & even
+    even = found.mismatch <= EVEN * found.slope + point.faint / found.step
+    granted, bound = (decision == Decision.PASS) & even, np.maximum(numbers.uncertainty, 1.5 * numbers.error)
+    others, weak = decision != Decision.PASS, np.zeros(granted.shape, bool)
+    if others.any():
+        few, codes = numbers.at(others), decision[others]
+        zero = (codes == Decision.ZERO) | (codes == Decision.ROUNDING)
+        granted[others] = zero & _sharp(few) & even[others]
+        weak[others] = is_weak(few)
+        bound[others] = np.where(codes == Decision.ROUNDING, np.maximum(bound[others], few.resolution), bound[others])
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic) & fresh
-    _write(scene, rows, granted, decision, numbers, found.step)
-    scene.sheet.slope[rows] = np.nan_to_num(found.slope)
-    scene.sheet.natural[rows] = np.nan_to_num(natural)
+    columns = {"numeric": numbers.numeric, "uncertainty": bound, "step": found.step, "outcome": PASS, "weak": weak}
+    _write(scene, rows, granted, columns | {"resolution": bound + numbers.rounding + numbers.floor})
+    scene.sheet.slope[rows], scene.sheet.natural[rows] = _finite(found.slope), _finite(natural)
     return np.asarray(granted)
 
 
@@ -92,25 +98,27 @@ def _sharp(numbers: Numbers) -> Array:
     return np.asarray(fine | (size <= numbers.floor))
 
 
-def _nothing_moves(scene: Scene, rows: Array, found: Estimate, numbers: Numbers) -> Array:
+def _nothing_moves(scene: Scene, rows: Array, found: Estimate, numbers: Numbers) -> Array | bool:
     """An analytic zero where the outputs keep every bit, with a difference that would have shown a usual slope."""
     same = (found.slope == 0) & (found.mismatch == 0)
+    if not same.any():
+        return False
     usual = scene.typical if scene.typical > 0 else scene.natural[rows]
     return np.asarray(same & (numbers.analytic == 0) & (numbers.uncertainty <= numbers.rho * usual))
 
 
-def _write(scene: Scene, rows: Array, granted: Array, decision: Array, numbers: Numbers, step: Array) -> None:
-    """Record what is granted; a stated uncertainty is never below the difference it accepts."""
-    bound = np.maximum(numbers.uncertainty, 1.5 * numbers.error)
-    bound = np.where(decision == Decision.ROUNDING, np.maximum(bound, numbers.resolution), bound)
-    columns = {
-        "numeric": numbers.numeric,
-        "uncertainty": bound,
-        "resolution": bound + numbers.rounding + numbers.floor,
-        "step": step,
-        "outcome": np.full(granted.shape, PASS),
-        "weak": (decision != Decision.PASS) & is_weak(numbers),
-    }
+def _finite(values: Array) -> Array:
+    return values if np.isfinite(values).all() else np.nan_to_num(values)
+
+
+def _write(scene: Scene, rows: Array, granted: Array, columns: dict[str, Any]) -> None:
+    """Record what is granted; its stated uncertainty is not below the difference that it accepts."""
+    whole = bool(granted.all())
     for column, values in columns.items():
         table = getattr(scene.sheet, column)
-        table[rows] = np.where(granted, values, table[rows])
+        if whole:
+            table[rows] = values
+        else:
+            part = table[rows]
+            np.copyto(part, values, where=granted)
+            table[rows] = part

@@ -26,6 +26,7 @@ from gradcheck_cli.spec import Difference
 CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
+BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
 WORTHWHILE = 64  # elements from which on it pays to look for structure
 
@@ -49,6 +50,16 @@ class Point:
         return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
 
     @cached_property
+    def faint(self) -> Array:
+        """Six times the noise of all outputs of a unit: a mismatch of the outputs below it may be nothing else."""
+        return 6 * self.objective.gather(self.noise.weighted)
+
+    @cached_property
+    def rho(self) -> Array:
+        """The relative resolution asked for at first, of each unit."""
+        return np.asarray(compare.coarseness(self.noise.relative, self.noise.unit, self.rounding.unit))
+
+    @cached_property
     def coarse(self) -> Noise | None:
         """The noise of forward on coarser lines, where there is more of it than on fine ones."""
         return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
@@ -69,10 +80,12 @@ class Sheet:
     """Everything that is known of the elements of one array: tables of its entries by the units.
 
     `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
-    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision.
+    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision. `method` is None
+    where it is the `usual` one.
     """
 
     name: str
+    usual: str
     analytic: Array
     numeric: Array
     uncertainty: Array
@@ -93,6 +106,7 @@ class Sheet:
         shape = analytic.shape
         return cls(
             name=name,
+            usual=method,
             analytic=analytic,
             numeric=np.full(shape, np.nan),
             uncertainty=np.full(shape, np.inf),
@@ -101,8 +115,8 @@ class Sheet:
             step=np.full(shape, np.nan),
             outcome=np.full(shape, INCONCLUSIVE, np.int8),
             tier=np.ones(shape, np.int8),
-            reason=np.full(shape, None, object),
-            method=np.full(shape, method, object),
+            reason=np.empty(shape, object),
+            method=np.empty(shape, object),
             natural=np.zeros(shape),
             weak=np.zeros(shape, bool),
             rounded=np.zeros(shape, bool),
@@ -116,8 +130,8 @@ class Sheet:
 
     def open(self) -> list[tuple[int, int]]:
         """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
-        exact = np.isin(self.reason, ("kink", "discontinuity", "vertical tangent", "below the noise"))
-        return [(int(row), int(unit)) for row, unit in np.argwhere((self.outcome == INCONCLUSIVE) & ~exact)]
+        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
+        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
 
 
 class Scene:
@@ -133,13 +147,20 @@ class Scene:
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
         self.length = lengths(self.x)
         self.extent = float(self.length.max(initial=1.0))
-        self.natural = natural_slope(point.noise, self.length)
-        self.typical = typical_slope(self.analytic)
-        self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
         self.settled = self.pilots()
         self.proven, self.limits = 0, 0
+
+    @cached_property
+    def natural(self) -> Array:
+        """The slope of something of the outputs' size, of each element and unit."""
+        return natural_slope(self.point.noise, self.length)
+
+    @cached_property
+    def typical(self) -> float:
+        """The usual size of the analytic values."""
+        return typical_slope(self.analytic)
 
     @property
     def alone(self) -> bool:
@@ -206,7 +227,7 @@ class Scene:
             slope=slope,
             natural=natural,
             floor=compare.floor(slope, noise.unit, vjp_unit),
-            rho=self.rho,
+            rho=self.point.rho,
             unit=vjp_unit,
         )
 
@@ -228,7 +249,7 @@ class Scene:
             slope=slope,
             natural=float(self.natural[at]) if natural is None else natural,
             floor=float(compare.floor(slope, noise.unit, vjp_unit)),
-            rho=float(self.rho[at[1]]),
+            rho=float(self.point.rho[at[1]]),
             unit=vjp_unit,
         )
 
