@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -76,19 +77,16 @@ def evaluate_stacked(
     objective: Objective, name: str, indices: Array, places: Array, centre: Array
 ) -> tuple[Array, Array] | None:
     """The same by stacks of equal size, each led by the unmoved point; None if the stack does not keep it."""
-    array = objective.arrays[name]
-    points, n = places.shape
-    dtype = np.result_type(array, places)
-    most = max(2, STACK_BYTES // max(1, dtype.itemsize * (array.size + objective.outputs)))
-    rows = 1 + -(-points * n // -(-points * n // (most - 1)))  # as many in each stack
+    array, (points, n) = objective.arrays[name], places.shape
+    array = array.astype(np.result_type(array, places))
+    most = max(2, STACK_BYTES // max(1, array.itemsize * (array.size + objective.outputs)))
+    rows = 1 + math.ceil(points * n / math.ceil(points * n / (most - 1)))  # as many in each stack
     flat, where = places.reshape(-1), np.tile(indices, points)
     values = np.empty((points * n, objective.outputs), np.result_type(places, centre))
     middle: Array | None = None
     for start in range(0, points * n, rows - 1):
         stop = min(start + rows - 1, points * n)
-        stack = np.repeat(
-            array.reshape(1, -1).astype(dtype), rows, axis=0
-        )  # the last one is padded: rounding depends on the shape
+        stack = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
         stack[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
         found = stack_outputs(objective, name, stack.reshape(rows, *array.shape), stop - start)
         if found is None or np.iscomplexobj(found) != np.iscomplexobj(places):
