@@ -13,12 +13,13 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
-from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
+from gradcheck_cli.tiers.scene import Point
+from gradcheck_cli.tiers.sheet import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One point of a check, judged."""
+    """One point of a check, judged; `measured` is what was measured there once."""
 
     point: int
     sheets: tuple[Sheet, ...]
@@ -26,6 +27,7 @@ class Judged:
     notes: tuple[str, ...]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     outputs: tuple[Shape, ...] = ()
+    measured: Point | None = None
 
     @property
     def passed(self) -> bool:
@@ -56,20 +58,25 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     errors = _joined([np.abs(sheet.analytic - sheet.numeric) for _, sheet in points])
     sizes = _joined([np.fmax(np.abs(sheet.analytic), np.abs(sheet.numeric)) for _, sheet in points])
     excess = _excess(errors, _joined([sheet.resolution for _, sheet in points]))
-    size = points[0][1].outcome.size
-    worst = tuple(
-        _element(points[k // size], k % size, view) for k in worst_first(codes, excess, rows.count(codes.size)).tolist()
-    )
+    order = worst_first(codes, excess, rows.count(codes.size))
+    starts = np.cumsum([0, *(sheet.outcome.size for _, sheet in points)])
+    numbers = np.searchsorted(starts, order, side="right") - 1
+    worst = tuple(_element(points[p], int(k - starts[p]), view) for p, k in zip(numbers, order, strict=True))
     finite = bool(np.isfinite(errors).all())
     count = {code: int(np.count_nonzero(codes == code)) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    searched = [sheet.searched for _, sheet in points if sheet.searched is not None]
+    missing = sum(one.elements - one.indices.size for one in searched)
+    covered = sum(one.covered for one in searched)
     return ArrayResult(
         name=name,
         shape=points[0][0].shapes[name],
-        elements=codes.size,
+        elements=codes.size + missing,
         visited=codes.size,
+        covered=covered,
+        covered_resolution=max((one.resolution for one in searched), default=None),
         passed=count[PASS],
         kinks=count[KINK],
-        inconclusive=count[INCONCLUSIVE],
+        inconclusive=count[INCONCLUSIVE] + missing - covered,
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
         max_abs_error=float(errors.max(initial=0.0)) if finite else float("nan"),
@@ -111,10 +118,11 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     judged, sheet = where
     row, unit = divmod(k, sheet.outcome.shape[1])
     shape = judged.shapes[sheet.name]
+    place = row if sheet.searched is None else int(sheet.searched.indices[row])
     number, output = locate(judged.outputs, unit)
     alone = len(judged.outputs) == 1
     return Element(
-        index=tuple(int(i) for i in np.unravel_index(row, shape)),
+        index=tuple(int(i) for i in np.unravel_index(place, shape)),
         analytic=float(sheet.analytic[row, unit]),
         numeric=float(sheet.numeric[row, unit]),
         uncertainty=float(sheet.uncertainty[row, unit]),

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
 from gradcheck_cli.diagnosis.rules import Evidence, explain
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
+from gradcheck_cli.links import by_links, is_chain, wrong_links
 from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.memory import keep_freed_memory
 from gradcheck_cli.numeric.noise import measure, measure_analytic
@@ -29,18 +28,22 @@ from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, v
 from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
-from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
+from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
-from gradcheck_cli.tiers.scene import Point
+from gradcheck_cli.tiers.scene import Limits, Point
+
+PATIENCE, LEAST = 30.0, 200  # seconds that the elements of one array may take by default, and evaluations that are fine
+MEMORY = 2**30  # bytes
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same over the points of a check."""
+    """What stays the same over the points of a check. A link's plumbing is that of its chain."""
 
     spec: CheckSpec
     layer: Any
     ledger: Ledger
+    is_link: bool = False
 
 
 def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) -> RunResult:
@@ -172,35 +175,27 @@ def judge_bench(setting: Setting, number: int, bench: Bench) -> Judged:
         return Judged(number, (), tuple(findings), ())
     first_vjp(bench, fit_cotangent(setting.spec, bench.outputs, number))
     findings += examine(bench, STRUCTURE)
+    bench.second = {}
+    return (judge_chain if is_chain(setting.layer) else judge_numbers)(setting, number, bench, findings)
+
+
+def judge_chain(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
+    """A chain link by link; end to end where that leaves a doubt, and then its wrong link is named."""
+
+    def judge_link(spec: CheckSpec, link: Bench) -> Judged:
+        inner = by_links(spec, number, link, (), judge_link) if is_chain(link.layer) else None
+        return inner or judge_numbers(replace(setting, spec=spec, layer=link.layer, is_link=True), number, link, [])
+
+    judged = by_links(setting.spec, number, bench, findings, judge_link)
+    if judged is not None:
+        return judged
     judged = judge_numbers(setting, number, bench, findings)
-    if hasattr(setting.layer, "link_cotangents") and not judged.passed:
-        judged = replace(judged, findings=(*judged.findings, *wrong_links(setting, number, bench)))
-    return judged
-
-
-def wrong_links(setting: Setting, number: int, bench: Bench) -> Iterator[Finding]:
-    """Check each link of a chain at its actual activations with the cotangent that the analytic chain hands it.
-
-    The last wrong link is where the backward pass goes wrong first.
-    """
-    chain = setting.layer
-    dy = bench.cotangent if bench.several else bench.cotangent[0]
-    wrong = []
-    for k, (link, arrays, handed) in enumerate(
-        zip(chain.links, chain.activations(**bench.arrays), chain.link_cotangents(dy, **bench.arrays), strict=True)
-    ):
-        cotangent = tuple(np.asarray(part) for part in (handed if isinstance(handed, tuple) else (handed,)))
-        given = {name: Given(values=array, dtype=str(array.dtype)) for name, array in arrays.items()}
-        spec = replace(setting.spec, arrays=given, cotangent=cotangent, wrt=None, view="vjp")
-        judged = judge_point(Setting(spec, link, setting.ledger), number)
-        if not judged.passed:
-            why = next((f.sentence for f in judged.findings if f.severity == "error"), "its elements differ")
-            wrong.append((k, f"link {k} ({chain.labels[k]})", why))
-    if wrong:
-        k, link, why = wrong[-1]
-        others = ", ".join(name for _, name, _ in wrong[:-1])
-        others = f"; {others} {'are' if wrong[2:] else 'is'} wrong too" if others else ""
-        yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
+    if judged.passed:
+        return judged
+    wrong = wrong_links(
+        setting.spec, bench, lambda spec, link: judge_point(replace(setting, spec=spec, layer=link), number)
+    )
+    return replace(judged, findings=(*judged.findings, *wrong))
 
 
 def differentiated(spec: CheckSpec, specs: Mapping[str, ArraySpec], arrays: Mapping[str, Array]) -> tuple[str, ...]:
@@ -235,26 +230,39 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
     return tuple(part.astype(output.dtype) for part, output in zip(given, outputs, strict=True))
 
 
+def limits_of(spec: CheckSpec, bench: Bench) -> Limits | None:
+    """What visiting the elements of one array may cost, from the time that forward took; None where all are visited."""
+    if spec.exhaustive or spec.view != "vjp":
+        return None
+    affordable = max(LEAST, int(PATIENCE / bench.seconds))
+    return Limits(spec.budget or affordable, spec.max_memory or MEMORY)
+
+
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
     """Noise, linearity and the three tiers, in the precision that suits the layer."""
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
     fine = finer(bench, spec.dtype)
     work = fine or bench
     objective = Objective(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
-    objective.several = bench.several
+    objective.several, objective.lends = bench.several, not bench.touched
+    limits = limits_of(spec, work)
+    objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
     centre = flatten(work.outputs)
     ledger.phase = "noise"
     noise = measure(objective, wrt, centre)
-    analytic = analytic_values(objective, wrt)
+    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
+    alone = spec.view == "jacobian"
+    analytic = analytic_values(objective, wrt) if alone else {name: column[:, None] for name, column in columns.items()}
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks = stacks_agree(objective, wrt, centre, noise)
-    other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
-    findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
-    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
-    findings += optional_members(objective, centre, noise, columns, wrt)
+    if not setting.is_link:
+        other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
+        findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
+        findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()
-    point = Point(objective, centre, noise, analytic, rounding, Rule(spec.tolerance), method, spec.difference)
+    rule = Rule(spec.tolerance)
+    point = Point(objective, centre, noise, analytic, rounding, rule, method, spec.difference, limits)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
     if fine is not None:
         low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, ledger)
@@ -268,4 +276,5 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         notes=notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
+        measured=point,
     )

@@ -61,7 +61,11 @@ class Foreign(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CheckSpec:
-    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written."""
+    """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
+
+    Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
+    probes; `exhaustive` asks for every element of every array, chains end to end.
+    """
 
     id: str
     name: str
@@ -80,6 +84,9 @@ class CheckSpec:
     expect_arrays: tuple[str, ...] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
+    exhaustive: bool = False
+    budget: int | None = None
+    max_memory: int | None = None
     file: str | None = None
     line: int | None = None
     column: int | None = None

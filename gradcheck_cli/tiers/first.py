@@ -14,7 +14,8 @@ from gradcheck_cli.numeric import shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.structure import AxisMap
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE, PASS
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them

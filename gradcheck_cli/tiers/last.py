@@ -10,7 +10,8 @@ from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.tiers.climb import climb
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import PASSES, Scene
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK, PASS
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
 FEW = 4  # of them when zeros are cross-examined, which costs as much again

@@ -11,7 +11,8 @@ from gradcheck_cli.differences.method import Estimate
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.tiers import first
-from gradcheck_cli.tiers.scene import PASS, PILOTS, Scene
+from gradcheck_cli.tiers.scene import PILOTS, Scene
+from gradcheck_cli.tiers.sheet import PASS
 
 FAR = 2.0**-7  # of the length scale: far enough to see truncation, too near to x for most kinks
 MANY = 64 * PILOTS  # elements for each array from which on a second look at the pilots is little

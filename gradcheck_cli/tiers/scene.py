@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,38 @@ from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
-from gradcheck_cli.results import Outcome
 from gradcheck_cli.spec import Difference
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE, Sheet
 
-CODES = tuple(Outcome)
-PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
-BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
+VISIT = 2  # evaluations for each element
+DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
 WORTHWHILE = 64  # elements from which on it pays to look for structure
+
+
+class Once:
+    """A cached property without a lock: a judgement that waits for its turn would keep it from the others."""
+
+    def __init__(self, measure: Callable[[Any], Any]) -> None:
+        self.measure, self.name = measure, measure.__name__
+
+    def __get__(self, owner: Any, kind: type[Any]) -> Any:
+        if self.name not in owner.__dict__:
+            owner.__dict__[self.name] = self.measure(owner)
+        return owner.__dict__[self.name]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
+
+    budget: int
+    memory: int
+
+    def crossed_by(self, elements: int, size: int | None = None) -> bool:
+        """Whether so many elements, each visited on its own, are too many; of an array of `size` elements."""
+        return VISIT * elements > self.budget or DENSE * (size or elements) > self.memory
 
 
 @dataclass(frozen=True)
@@ -43,95 +65,45 @@ class Point:
     rule: Rule
     method: Method
     difference: Difference | None = None
+    limits: Limits | None = None
 
     @property
     def fixed_step(self) -> bool:
         """Whether the step of the first tier was given."""
         return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
 
-    @cached_property
+    @Once
     def faint(self) -> Array:
         """Six times the noise of all outputs of a unit: a mismatch of the outputs below it may be nothing else."""
         return 6 * self.objective.gather(self.noise.weighted)
 
-    @cached_property
+    @Once
     def rho(self) -> Array:
         """The relative resolution asked for at first, of each unit."""
         return np.asarray(compare.coarseness(self.noise.relative, self.noise.unit, self.rounding.unit))
 
-    @cached_property
+    @Once
     def coarse(self) -> Noise | None:
         """The noise of forward on coarser lines, where there is more of it than on fine ones."""
         return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
 
-    @cached_property
+    @Once
     def wide(self) -> tuple[Objective, Array, Noise] | None:
         """The same point in long double, where the layer keeps it."""
         return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
 
-    @cached_property
+    @Once
     def exact(self) -> Mapping[str, Array] | None:
         """The analytic values of the same formula in long double, where the VJP keeps it."""
         return second.widened_analytic(self.objective, list(self.analytic))
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Everything that is known of the elements of one array: tables of its entries by the units.
+class Among:
+    """The length scale and the typical slope of the array that a few elements were taken from."""
 
-    `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
-    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision. `method` is None
-    where it is the `usual` one.
-    """
-
-    name: str
-    usual: str
-    analytic: Array
-    numeric: Array
-    uncertainty: Array
-    resolution: Array
-    slope: Array
-    step: Array
-    outcome: Array
-    tier: Array
-    reason: Array
-    method: Array
-    natural: Array
-    weak: Array
-    rounded: Array
-
-    @classmethod
-    def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
-        """A sheet on which nothing is granted yet: every element is inconclusive."""
-        shape = analytic.shape
-        return cls(
-            name=name,
-            usual=method,
-            analytic=analytic,
-            numeric=np.full(shape, np.nan),
-            uncertainty=np.full(shape, np.inf),
-            resolution=np.full(shape, np.inf),
-            slope=np.zeros(shape),
-            step=np.full(shape, np.nan),
-            outcome=np.full(shape, INCONCLUSIVE, np.int8),
-            tier=np.ones(shape, np.int8),
-            reason=np.empty(shape, object),
-            method=np.empty(shape, object),
-            natural=np.zeros(shape),
-            weak=np.zeros(shape, bool),
-            rounded=np.zeros(shape, bool),
-        )
-
-    def put(self, at: tuple[int, int], outcome: int, reason: Any = None, **columns: Any) -> None:
-        """Fill in one element."""
-        self.outcome[at], self.reason[at] = outcome, reason
-        for column, value in columns.items():
-            getattr(self, column)[at] = value
-
-    def open(self) -> list[tuple[int, int]]:
-        """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
-        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
-        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
+    length: float
+    slope: float
 
 
 class Scene:
@@ -141,26 +113,26 @@ class Scene:
     both are balanced against. `proven` counts the fails that were fully explored, `limits` the kinks looked around.
     """
 
-    def __init__(self, point: Point, name: str) -> None:
-        self.point, self.name, self.objective = point, name, point.objective
+    def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
+        self.point, self.name, self.objective, self.among = point, name, point.objective, among
         self.x = self.objective.arrays[name].reshape(-1)
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
-        self.length = lengths(self.x)
+        self.length = lengths(self.x) if among is None else np.maximum(np.abs(self.x), among.length)
         self.extent = float(self.length.max(initial=1.0))
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
         self.settled = self.pilots()
         self.proven, self.limits = 0, 0
 
-    @cached_property
+    @Once
     def natural(self) -> Array:
         """The slope of something of the outputs' size, of each element and unit."""
         return natural_slope(self.point.noise, self.length)
 
-    @cached_property
+    @Once
     def typical(self) -> float:
         """The usual size of the analytic values."""
-        return typical_slope(self.analytic)
+        return typical_slope(self.analytic) if self.among is None else self.among.slope
 
     @property
     def alone(self) -> bool:
@@ -181,7 +153,7 @@ class Scene:
         steps = method.steps(found)
         return np.asarray(np.minimum(steps, self.length / 8))
 
-    @cached_property
+    @Once
     def rungs(self) -> Array | None:
         """Where ladders start if not at the steps of the first tier: these were given, or are the complex step's."""
         complex_steps = np.iscomplexobj(self.point.method.offsets)
