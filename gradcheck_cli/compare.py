@@ -69,8 +69,11 @@ class Numbers:
         """The numbers at some places, by a mask in their shape."""
         if places.ndim == 0:
             return self
-        names = [one.name for one in fields(self) if one.name != "unit"]
-        few: dict[str, Any] = {name: np.broadcast_to(getattr(self, name), places.shape)[places] for name in names}
+        at, few = np.flatnonzero(places), dict[str, Any]()
+        for name in (one.name for one in fields(self) if one.name != "unit"):
+            table = np.asarray(getattr(self, name))
+            whole = table.shape == places.shape
+            few[name] = table.take(at) if whole else np.broadcast_to(table, places.shape)[places]
         return replace(self, **few)
 
 

@@ -65,7 +65,7 @@ def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
     """Grant what agrees of the elements that are open, and return the others."""
     fresh = scene.sheet.outcome[swept.rows] == INCONCLUSIVE
     left = fresh & ~grant(scene, swept, fresh)
-    return [(int(swept.rows[i]), unit) for i, unit in np.argwhere(left).tolist()]
+    return [(int(swept.rows[i]), unit) for i, unit in np.argwhere(left).tolist()] if left.any() else []
 
 
 def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:

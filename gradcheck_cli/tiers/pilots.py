@@ -23,7 +23,7 @@ def sweep(scene: Scene) -> tuple[list[tuple[int, int]], Array | None]:
 
     Both steps are in one stack, so that the second costs next to nothing; None where it is not taken.
     """
-    rows = scene.pilots()
+    rows = scene.pilots
     if not _worthwhile(scene):
         return first.sweep(scene, rows), None
     scene.objective.ledger.phase = "tier1"
@@ -48,16 +48,16 @@ def _worthwhile(scene: Scene) -> bool:
     analytic = scene.point.analytic.values()
     many = scene.x.size > PILOTS and MANY * len(analytic) <= sum(len(one) for one in analytic)
     free = isinstance(scene.point.method, Central) and not scene.point.fixed_step
-    return many and free and bool((_far(scene) > 4 * scene.steps[scene.pilots()]).all())
+    return many and free and bool((_far(scene) > 4 * scene.steps[scene.pilots]).all())
 
 
 def _far(scene: Scene) -> Array:
-    return np.asarray(np.exp2(np.floor(np.log2(FAR * scene.length[scene.pilots()]))))
+    return np.asarray(np.exp2(np.floor(np.log2(FAR * scene.length[scene.pilots]))))
 
 
 def learn(scene: Scene, far: Array | None) -> None:
     """From the pilots: steps on which they passed where only a ladder helped, or longer ones if these suit."""
-    rows, sheet = scene.pilots(), scene.sheet
+    rows, sheet = scene.pilots, scene.sheet
     if scene.point.fixed_step:
         return
     climbed = (sheet.tier[rows] == 2) & (sheet.outcome[rows] == PASS)
@@ -79,7 +79,7 @@ def _wanted(scene: Scene, far: Array) -> Array:
     What is far from the near value over a step H, or hides in the uncertainty of that, is truncation t H². Noise / h
     and t h² together are least where h³ = noise / 2t.
     """
-    rows, sheet = scene.pilots(), scene.sheet
+    rows, sheet = scene.pilots, scene.sheet
     at = rows, np.argmax(np.abs(scene.analytic[rows]), axis=1)
     step, value = _far(scene), far[np.arange(len(rows)), at[1]]
     truncation = (np.abs(value - sheet.numeric[at]) + sheet.uncertainty[at]) / step**2
@@ -95,7 +95,7 @@ def _spread(scene: Scene, wanted: Array) -> Array:
     that cancel: they are followed only if the pilots then differ by an octave less. The other elements may differ
     more than the pilots do: a quarter of their range is taken off the shortest.
     """
-    rows = scene.pilots()
+    rows = scene.pilots
     along, with_slope = (np.log2(wanted / pattern[rows]) for pattern in (scene.length, scene.steps))
     if np.ptp(with_slope) + 1 <= np.ptp(along):
         pattern, seen, least = scene.steps, with_slope, scene.steps

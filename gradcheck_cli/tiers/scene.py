@@ -121,7 +121,7 @@ class Scene:
         self.extent = float(self.length.max(initial=1.0))
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
-        self.settled = self.pilots()
+        self.settled = self.pilots
         self.proven, self.limits = 0, 0
 
     @Once
@@ -159,13 +159,15 @@ class Scene:
         complex_steps = np.iscomplexobj(self.point.method.offsets)
         return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
+    @Once
     def pilots(self) -> Array:
-        """A few elements spread over the array."""
+        """A few elements spread over the array, and the steepest."""
         if not self.x.size:
             return np.zeros(0, int)
-        size = np.where(np.isfinite(self.analytic), np.abs(self.analytic), 0.0).max(axis=1)
-        spread = {int(place) for place in np.linspace(0, self.x.size - 1, PILOTS - 1)}
-        return np.array(sorted({*spread, int(np.argmax(size))}), dtype=int)
+        size = np.abs(self.analytic)
+        size[~np.isfinite(size)] = 0.0
+        last, steepest = self.x.size - 1, int(np.argmax(size)) // size.shape[1]
+        return np.array(sorted({*(k * last // (PILOTS - 2) for k in range(PILOTS - 1)), steepest}), dtype=int)
 
     def others(self) -> Array:
         """All elements but the pilots, or all whose steps are new."""

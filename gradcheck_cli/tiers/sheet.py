@@ -84,5 +84,6 @@ class Sheet:
 
     def open(self) -> list[tuple[int, int]]:
         """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
-        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
-        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
+        left = self.outcome == INCONCLUSIVE
+        places = np.argwhere(left).tolist() if left.any() else []
+        return [(row, unit) for row, unit in places if self.reason[row, unit] not in BY_NATURE]
