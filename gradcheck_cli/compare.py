@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -65,17 +65,6 @@ class Numbers:
         """r + F: the smallest error that would have been seen."""
         return self.uncertainty + self.rounding + self.floor
 
-    def at(self, places: Array) -> Numbers:
-        """The numbers at some places, by a mask in their shape."""
-        if places.ndim == 0:
-            return self
-        at, few = np.flatnonzero(places), dict[str, Any]()
-        for name in (one.name for one in fields(self) if one.name != "unit"):
-            table = np.asarray(getattr(self, name))
-            whole = table.shape == places.shape
-            few[name] = table.take(at) if whole else np.broadcast_to(table, places.shape)[places]
-        return replace(self, **few)
-
 
 def decide(numbers: Numbers) -> Array:
     """Decide elements by their numbers: granted by true comparisons, so that NaN is never a pass."""
@@ -85,27 +74,25 @@ def decide(numbers: Numbers) -> Array:
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
-    others = np.asarray(~(powerful | agree))
-    codes = np.full(others.shape, Decision.PASS, np.int8)
-    if others.any():
-        codes[others] = _decide_others(numbers.at(others))
+    codes = np.full(np.shape(error), Decision.PASS, np.int8)
+    if not (powerful | agree).all():
+        _decide_others(numbers, ~(powerful | agree), codes)
     return codes
 
 
-def _decide_others(numbers: Numbers) -> Array:
-    """The decisions that are left where numbers do not simply agree."""
+def _decide_others(numbers: Numbers, others: Array, codes: Array) -> None:
+    """Write down the decisions on those that do not simply agree."""
     bound, error = numbers.uncertainty + numbers.rounding, numbers.error
     with np.errstate(invalid="ignore"):
         reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
         cancelled = NOTHING * numbers.unit * numbers.natural
         small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
         zero = (error <= bound) & small & (bound <= reach)
-        rounding = (error <= bound + numbers.floor) & (bound + numbers.floor <= reach)
-        mismatch = error > 2 * (bound + numbers.floor)
-    codes = np.full(np.shape(error), Decision.OPEN, np.int8)
+        bound = bound + numbers.floor
+        rounding, mismatch = (error <= bound) & (bound <= reach), error > 2 * bound
+    np.copyto(codes, Decision.OPEN, where=others)
     for code, meets in ((Decision.MISMATCH, mismatch), (Decision.ROUNDING, rounding), (Decision.ZERO, zero)):
-        np.copyto(codes, code, where=meets)
-    return codes
+        np.copyto(codes, code, where=others & meets)
 
 
 def is_weak(numbers: Numbers) -> Any:

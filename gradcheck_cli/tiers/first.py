@@ -75,14 +75,13 @@ def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
     even = found.mismatch <= EVEN * found.slope + point.faint / found.step
-    granted, bound = (decision == Decision.PASS) & even, np.maximum(numbers.uncertainty, 1.5 * numbers.error)
-    others, weak = decision != Decision.PASS, np.zeros(granted.shape, bool)
+    others = decision != Decision.PASS
+    granted, weak, bound = ~others & even, others, np.maximum(numbers.uncertainty, 1.5 * numbers.error)
     if others.any():
-        few, codes = numbers.at(others), decision[others]
-        zero = (codes == Decision.ZERO) | (codes == Decision.ROUNDING)
-        granted[others] = zero & _sharp(few) & even[others]
-        weak[others] = is_weak(few)
-        bound[others] = np.where(codes == Decision.ROUNDING, np.maximum(bound[others], few.resolution), bound[others])
+        rounding = decision == Decision.ROUNDING
+        granted |= (rounding | (decision == Decision.ZERO)) & _sharp(numbers) & even
+        weak = others & is_weak(numbers)
+        np.maximum(bound, numbers.resolution, out=bound, where=rounding)
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic) & fresh
