@@ -110,11 +110,25 @@ class Chain:
         """Each link as the backward pass meets it, in the order of the links."""
         return [link for _, link in self._backward(dy, arrays)][::-1]
 
-    def _run(self, method: str, arrays: Mapping[str, Array]) -> list[tuple[dict[str, Array], Outputs]]:
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether a link can't be called by two threads."""
+        return any(getattr(link, "one_at_a_time", False) for link in self.links)
+
+    def outputs(self, **arrays: Array) -> list[Outputs]:
+        """The outputs of every link."""
+        return [y for _, y in self._run("forward", arrays)]
+
+    def part(self, k: int, stop: int, y: Outputs, arrays: Mapping[str, Array], method: str = "forward") -> Outputs:
+        """The outputs of the link before `stop`, from what is handed to link k on; the links before k are not run."""
+        return self._run(method, arrays, k, stop, y)[-1][1]
+
+    def _run(
+        self, method: str, arrays: Mapping[str, Array], first: int = 0, stop: int | None = None, y: Outputs = ()
+    ) -> list[tuple[dict[str, Array], Outputs]]:
         """All arrays of each link, and its outputs."""
         points: list[tuple[dict[str, Array], Outputs]] = []
-        y: Outputs = ()
-        for k, link in enumerate(self.links):
+        for k, link in enumerate(self.links[first:stop], first):
             mine, outputs = own(arrays, k), as_outputs(y)
             shapes = {name: array.shape for name, array in mine.items()}
             point = dict(zip(self._first(k, len(outputs), shapes), outputs, strict=True)) | mine

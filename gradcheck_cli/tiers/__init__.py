@@ -61,7 +61,7 @@ def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
 def _sweep_others(scene: Scene) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
     maps = scene.structure()
-    left = first.sweep_together(scene, maps) if maps else None
+    left = first.sweep_together(scene, maps) if maps else first.sweep_behind(scene)
     if left is not None:
         return left
     scene.forget(scene.others())

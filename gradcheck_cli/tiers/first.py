@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_cli.compare import Decision, Numbers, is_weak
 from gradcheck_cli.differences.method import Estimate
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import shared
+from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.structure import AxisMap
@@ -24,17 +24,34 @@ EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kin
 def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, int]] | None:
     """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix."""
     scene.objective.ledger.phase = "tier1"
-    point, size = scene.point, scene.x.size
-    left, value, uncertainty = [], np.zeros(size), np.zeros(size)
+    point = scene.point
     args = (scene.objective, scene.name, maps, scene.steps, point.method, point.noise, point.centre)
-    for swept in shared.sweep(*args):
-        fresh = scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE
+    return _confirmed(scene, shared.sweep(*args))
+
+
+def sweep_behind(scene: Scene) -> list[tuple[int, int]] | None:
+    """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
+    head = scene.head()
+    if head is None:
+        return None
+    scene.objective.ledger.phase = "tier1"
+    point = scene.point
+    args = (scene.objective, head, scene.name, scene.steps, point.method, point.noise, point.centre)
+    return _confirmed(scene, heads.sweep(*args))
+
+
+def _confirmed(scene: Scene, sweeps: Iterable[Shared]) -> list[tuple[int, int]] | None:
+    """Grant what agrees, if a difference of the whole array at once confirms the values; None if it does not."""
+    point, size = scene.point, scene.x.size
+    left, seen, value, uncertainty = [], 0, np.zeros(size), np.zeros(size)
+    for swept in sweeps:
+        fresh = (scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE) & (scene.sheet.tier[swept.rows, 0] == 1)
         granted = grant(scene, swept)
+        seen += swept.rows.size
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
         left += [(int(row), 0) for row in swept.rows[~granted[:, 0] & fresh]]
-    if shared.confirmed(scene.objective, point.noise, scene.name, scene.cautious, value, uncertainty):
-        return left
-    return None
+    args = (scene.objective, point.noise, scene.name, scene.cautious, value, uncertainty)
+    return left if seen == size and shared.confirmed(*args) else None
 
 
 def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
@@ -63,7 +80,7 @@ def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
 
 def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
     """Grant what agrees of the elements that are open, and return the others."""
-    fresh = scene.sheet.outcome[swept.rows] == INCONCLUSIVE
+    fresh = (scene.sheet.outcome[swept.rows] == INCONCLUSIVE) & (scene.sheet.tier[swept.rows] == 1)
     left = fresh & ~grant(scene, swept, fresh)
     return [(int(swept.rows[i]), unit) for i, unit in np.argwhere(left).tolist()] if left.any() else []
 
@@ -85,6 +102,7 @@ def grant(scene: Scene, swept: Shared, fresh: Array | bool = True) -> Array:
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic) & fresh
+    granted &= scene.sheet.tier[rows] == 1  # what a ladder has settled is not asked again
     columns = {"numeric": numbers.numeric, "uncertainty": bound, "step": found.step, "outcome": PASS, "weak": weak}
     _write(scene, rows, granted, columns | {"resolution": bound + numbers.rounding + numbers.floor})
     scene.sheet.slope[rows], scene.sheet.natural[rows] = _finite(found.slope), _finite(natural)

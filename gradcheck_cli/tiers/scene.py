@@ -14,6 +14,7 @@ from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
+from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
 from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
@@ -180,6 +181,13 @@ class Scene:
         self.objective.ledger.phase = "structure"
         maps = detect(self.objective, self.name, self.length, self.point.centre)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
+
+    def head(self) -> Head | None:
+        """The part of a chain in which elements may share evaluations, where the whole has no such structure."""
+        if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
+            return None
+        self.objective.ledger.phase = "structure"
+        return head_of(self.objective, self.name, self.length)
 
     def forget(self, rows: Array) -> None:
         """Take back what was granted to some entries."""
