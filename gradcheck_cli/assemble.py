@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,8 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
-from gradcheck_cli.tiers.scene import Point
-from gradcheck_cli.tiers.sheet import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 
 
 @dataclass(frozen=True)
@@ -119,17 +120,16 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     row, unit = divmod(k, sheet.outcome.shape[1])
     shape = judged.shapes[sheet.name]
     place = row if sheet.searched is None else int(sheet.searched.indices[row])
-    number, output = locate(judged.outputs, unit)
-    alone = len(judged.outputs) == 1
+    number, output = locate(judged.outputs, unit) if view == "jacobian" else (None, None)
     return Element(
-        index=tuple(int(i) for i in np.unravel_index(place, shape)),
+        index=_index(place, shape),
         analytic=float(sheet.analytic[row, unit]),
         numeric=float(sheet.numeric[row, unit]),
         uncertainty=float(sheet.uncertainty[row, unit]),
         resolution=float(sheet.resolution[row, unit]),
-        outcome=CODES[int(sheet.outcome[row, unit])],
-        output=output if view == "jacobian" else None,
-        output_number=number if view == "jacobian" and not alone else None,
+        outcome=CODES[sheet.outcome[row, unit]],
+        output=output,
+        output_number=number if len(judged.outputs) > 1 else None,
         point=judged.point,
         reason=sheet.reason[row, unit],
         method=sheet.method[row, unit] or sheet.usual,
@@ -139,12 +139,21 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     )
 
 
+def _index(place: int, shape: Shape) -> tuple[int, ...]:
+    """Where a flat place lies in an array."""
+    index: list[int] = []
+    for size in reversed(shape):
+        place, at = divmod(place, size)
+        index.append(at)
+    return tuple(reversed(index))
+
+
 def locate(outputs: Sequence[Shape], unit: int) -> tuple[int, tuple[int, ...]]:
     """Which output a flat position falls into, and its index there."""
     for number, shape in enumerate(outputs):
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if unit < size:
-            return number, tuple(int(i) for i in np.unravel_index(unit, shape))
+            return number, _index(unit, shape)
         unit -= size
     return 0, ()
 

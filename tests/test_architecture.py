@@ -22,7 +22,7 @@ RANKS = {
             ["spec", "raised"],
             ["draws", "compare", "numeric"],
             ["plumbing", "tiers", "diagnosis", "config"],
-            ["assemble", "precision"],
+            ["assemble", "precision", "costs"],
             ["links"],
             ["runner"],
             ["api", "batch"],

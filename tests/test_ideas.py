@@ -2,8 +2,8 @@
 
 The whole acceptance corpus is checked once as it is and once without each idea, and so is every built-in layer, right
 and with one wrong element, in about a quarter of a minute. Stacks and shared evaluations are made to happen where they
-would not pay: corpus layers get a `forward_stacked`, arrays of two elements are looked at for structure, and pilots of
-small arrays are looked at over a longer step.
+would not pay: corpus layers get a `forward_stacked`, arrays of two elements are looked at for structure, and small
+arrays get the look that longer steps depend on.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Summary:
 def summaries(*switches: Switch) -> dict[str, Summary]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradcheck_cli.tiers.scene.WORTHWHILE", 2)
-        patch.setattr("gradcheck_cli.tiers.pilots.MANY", 0)
+        patch.setattr("gradcheck_cli.tiers.looks.MANY", 0)
         for switch in switches:
             switch(patch)
         return {name: Summary.of(name, result) for name, result in checks()}
@@ -142,7 +142,7 @@ def without_trust(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_longer_steps(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("gradcheck_cli.tiers.pilots.MANY", 10**9)
+    patch.setattr("gradcheck_cli.tiers.looks.MANY", 10**9)
 
 
 @pytest.fixture(scope="module")

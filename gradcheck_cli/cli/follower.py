@@ -52,6 +52,10 @@ class Follower(Watch):
         self._progress.add(check)
         return check
 
+    def tell(self, sentence: str) -> None:
+        """Have it read at once, not after a check that may take long."""
+        self._progress.tell(sentence)
+
     def tick(self, running: Sequence[Running]) -> None:
         """Show what there is."""
         self._progress.tick(running)

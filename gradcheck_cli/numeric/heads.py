@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck_cli.differences.method import Method, Samples
 from gradcheck_cli.layer import Array, as_outputs
+from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
@@ -68,20 +69,21 @@ def sweep(
 ) -> Iterator[Shared]:
     """Evaluate a method's points for every element of an array; it ends early where the stacks fail."""
     x, offsets = chain.arrays[name].reshape(-1), np.array(method.offsets).real
-    middle = flatten((head.middle,))
+    middle, copies = flatten((head.middle,)), Copies.of(head.part, name, len(offsets))
     for groups, reached in head.members(name):
         size = max(1, CHUNK_BYTES // (16 * len(offsets) * (middle.size + reached.sum() + len(reached) * centre.size)))
+        size = size if copies is None else min(size, copies.count)
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
             base = snapped(x[rows], noise.unit)
             places = snapped(base + offsets[:, None, None] * steps[rows].astype(x.dtype), noise.unit)
-            together, unmoved = evaluate(head.part, name, rows, places, middle)
+            together, unmoved = evaluate(head.part, name, rows, places, middle, copies)
             found = _alone(chain, head, together, unmoved, reached)
             if found is None:
                 return
             values, still = found
             made, weights = (places - base).reshape(len(offsets), -1, 1), chain.weights
-            samples = Samples(made, values, still, weights, chain.gather, noise.total, noise.relative, noise.unit)
+            samples = Samples(made, values, still, weights, chain.contract, noise.total, noise.relative, noise.unit)
             moved = chain.gather(np.abs(weights * still) * (values != still).any(axis=0))
             missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
             yield Shared(rows.reshape(-1), method.combine(samples), moved, missing)

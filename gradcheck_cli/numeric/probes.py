@@ -134,7 +134,7 @@ class Probes:
             values=values[:, None, :],
             centre=self.centre,
             weights=self.objective.weights,
-            gather=self.grid.gather,
+            gather=lambda terms, weights: self.grid.gather(terms * weights),
             noise=self.total,
             relative=np.maximum(relative, self.noise.unit),
             unit=self.noise.unit,

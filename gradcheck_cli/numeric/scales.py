@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gradcheck_cli.differences.method import Scales
-from gradcheck_cli.layer import Array
+from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.slabs import slabs
 
@@ -26,7 +28,7 @@ def shortest(x: Array) -> float:
 
 def largest(x: Array) -> float:
     """The largest size of an entry; 0 where there are none, NaN where one is."""
-    return float(np.max([np.max(np.abs(x[part])) for part in slabs(x.size)], initial=0.0))
+    return float(np.max([np.abs(x[part]).max() for part in slabs(x.size)], initial=0.0))
 
 
 def ordinary_length(x: Array) -> float:
@@ -35,8 +37,10 @@ def ordinary_length(x: Array) -> float:
     It is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal sizes
     do not count.
     """
+    if not 0 < largest(x) < 1e-3 * math.sqrt(x.size):  # else the root mean square cannot be below 1e-3
+        return 1.0
     rms = root_mean_square(x)
-    return max(rms, SHORTEST) if 0 < rms < 1e-3 else 1.0
+    return max(rms, SHORTEST) if rms < 1e-3 else 1.0
 
 
 def root_mean_square(x: Array) -> float:
@@ -49,6 +53,12 @@ def root_mean_square(x: Array) -> float:
         total += float(((x[part] / top) ** 2).sum(dtype=np.float64))
         count += int(np.count_nonzero(x[part]))
     return top * float(np.sqrt(total / count))
+
+
+def scattered(rng: np.random.Generator, shape: Shape) -> Array:
+    """Random signs and magnitudes in [0.5, 1.5]: errors that such weights add up do not cancel."""
+    u = rng.uniform(-1.0, 1.0, shape)
+    return np.asarray(u + np.copysign(0.5, u))
 
 
 def typical_slope(analytic: Array) -> float:
@@ -72,11 +82,15 @@ def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
 
     An element with several units has one step for all: the noise is between that of the steepest and the largest.
     """
-    natural = natural_slope(noise, length).mean(axis=1)
-    size = np.where(np.isfinite(analytic), np.abs(analytic), 0.0)
-    slope = size.max(axis=1, initial=0.0)
-    fallback = typical_slope(analytic)
+    size = np.abs(analytic)
+    size[~np.isfinite(size)] = 0.0
+    alone = size.shape[1] == 1
+    slope = size[:, 0] if alone else size.max(axis=1, initial=0.0)
+    if not slope.all():
+        fallback = typical_slope(analytic)
+        slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural_slope(noise, length).mean(axis=1))
+    if alone:
+        return Scales(length, slope, np.full(length.shape, noise.total[0]), noise.unit)
     steepest = noise.total[np.argmax(size, axis=1)]
-    largest = np.where(size > 0, noise.total, steepest[:, None]).max(axis=1)
-    slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural)
-    return Scales(length, slope, np.sqrt(steepest) * np.sqrt(largest), noise.unit)
+    largest = ((size > 0) * noise.total).max(axis=1)
+    return Scales(length, slope, np.sqrt(steepest) * np.sqrt(np.maximum(steepest, largest)), noise.unit)

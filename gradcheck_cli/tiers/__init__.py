@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradcheck_cli.tiers import climb, first, last, pilots
-from gradcheck_cli.tiers.scene import Point, Scene
+from gradcheck_cli.layer import Array
+from gradcheck_cli.tiers import climb, first, last, looks
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
 from gradcheck_cli.tiers.search import Search
-from gradcheck_cli.tiers.sheet import Sheet
 
 
 def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
@@ -43,11 +44,22 @@ def _judge_large(point: Point, name: str) -> Sheet:
 
 
 def judge_array(scene: Scene) -> Sheet:
-    """Take one array through the tiers; a few pilots first, whose steps are a better start for the others."""
-    left, far = pilots.sweep(scene)
-    _settle(scene, left)
-    pilots.learn(scene, far)
-    _settle(scene, first.again(scene, _sweep_others(scene)))
+    """Take one array through the tiers.
+
+    What a few pilots needed to be settled is a better start for the others. Where all elements together are soon done,
+    they are not waited for, but everything else is taken back if they ask for other steps.
+    """
+    looks.lengthen(scene)
+    pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
+    at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
+    left = _sweep(scene, everything if at_once else scene.pilots)
+    _settle(scene, [at for at in left if at[0] in pilots])
+    others = [at for at in left if at[0] not in pilots]
+    if scene.learn():
+        others = _sweep(scene, scene.forget())
+    elif not at_once:
+        others = _sweep(scene, np.delete(everything, scene.pilots))
+    _settle(scene, others)
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet
@@ -58,11 +70,19 @@ def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
         climb.climb(scene, row, unit)
 
 
-def _sweep_others(scene: Scene) -> list[tuple[int, int]]:
-    """Move elements together where the outputs show that they may be, else one by one."""
-    maps = scene.structure()
-    left = first.sweep_together(scene, maps) if maps else first.sweep_behind(scene)
-    if left is not None:
+def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+    """Take differences over the steps of the first tier; where these leave elements open, over cautious ones."""
+    left = _sweep_once(scene, rows)
+    if scene.steps is scene.cautious or not left:
         return left
-    scene.forget(scene.others())
-    return first.sweep(scene, scene.others())
+    return first.sweep(scene, np.unique([row for row, _ in left]), scene.cautious)
+
+
+def _sweep_once(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+    """Move elements together where the outputs show that they may be, else one by one."""
+    if scene.maps or scene.head is not None:
+        left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)
+        if left is not None:
+            return left
+        scene.maps, scene.head = (), None
+    return first.sweep(scene, rows)

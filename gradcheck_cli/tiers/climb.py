@@ -15,8 +15,7 @@ from gradcheck_cli.numeric import kinks
 from gradcheck_cli.numeric.estimate import estimate, trace
 from gradcheck_cli.numeric.explore import Explorer
 from gradcheck_cli.numeric.scales import SHORTEST
-from gradcheck_cli.tiers.scene import PASSES, Scene
-from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
 
 PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
 NOISY = 1e-2  # of the output: no derivative can be had from it

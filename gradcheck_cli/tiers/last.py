@@ -10,8 +10,7 @@ from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.tiers.climb import climb
-from gradcheck_cli.tiers.scene import PASSES, Scene
-from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK, PASS
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
 FEW = 4  # of them when zeros are cross-examined, which costs as much again
@@ -118,7 +117,7 @@ def tied_kinks(scene: Scene) -> None:
     if rows.size < 2:
         return
     scene.objective.ledger.phase = "tier2"
-    step, rng = float(np.median(scene.steps[rows])), np.random.default_rng(0)
+    step, rng = float(np.median(scene.cautious[rows])), np.random.default_rng(0)
     for direction in kinks.directions(scene.x[rows], rng):
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])

@@ -2,101 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli import compare
-from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import second
+from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
-from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
-from gradcheck_cli.spec import Difference
-from gradcheck_cli.tiers.sheet import INCONCLUSIVE, Sheet
+from gradcheck_cli.results import Outcome
+from gradcheck_cli.tiers.point import Once, Point
 
+CODES = tuple(Outcome)
+PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
+BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
-VISIT = 2  # evaluations for each element
-DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-class Once:
-    """A cached property without a lock: a judgement that waits for its turn would keep it from the others."""
-
-    def __init__(self, measure: Callable[[Any], Any]) -> None:
-        self.measure, self.name = measure, measure.__name__
-
-    def __get__(self, owner: Any, kind: type[Any]) -> Any:
-        if self.name not in owner.__dict__:
-            owner.__dict__[self.name] = self.measure(owner)
-        return owner.__dict__[self.name]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
-
-    budget: int
-    memory: int
-
-    def crossed_by(self, elements: int, size: int | None = None) -> bool:
-        """Whether so many elements, each visited on its own, are too many; of an array of `size` elements."""
-        return VISIT * elements > self.budget or DENSE * (size or elements) > self.memory
-
-
-@dataclass(frozen=True)
-class Point:
-    """A layer at one point with everything that is measured once."""
-
-    objective: Objective
-    centre: Array
-    noise: Noise
-    analytic: Mapping[str, Array]
-    rounding: AnalyticNoise
-    rule: Rule
-    method: Method
-    difference: Difference | None = None
-    limits: Limits | None = None
-
-    @property
-    def fixed_step(self) -> bool:
-        """Whether the step of the first tier was given."""
-        return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
-
-    @Once
-    def faint(self) -> Array:
-        """Six times the noise of all outputs of a unit: a mismatch of the outputs below it may be nothing else."""
-        return 6 * self.objective.gather(self.noise.weighted)
-
-    @Once
-    def rho(self) -> Array:
-        """The relative resolution asked for at first, of each unit."""
-        return np.asarray(compare.coarseness(self.noise.relative, self.noise.unit, self.rounding.unit))
-
-    @Once
-    def coarse(self) -> Noise | None:
-        """The noise of forward on coarser lines, where there is more of it than on fine ones."""
-        return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
-
-    @Once
-    def wide(self) -> tuple[Objective, Array, Noise] | None:
-        """The same point in long double, where the layer keeps it."""
-        return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
-
-    @Once
-    def exact(self) -> Mapping[str, Array] | None:
-        """The analytic values of the same formula in long double, where the VJP keeps it."""
-        return second.widened_analytic(self.objective, list(self.analytic))
 
 
 @dataclass(frozen=True)
@@ -107,6 +36,87 @@ class Among:
     slope: float
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What a search says of an array beside its sheet, whose entries are at these flat `indices` of the array.
+
+    Errors above `resolution` of one of the `covered` elements would have been seen; of the others nothing is known.
+    """
+
+    indices: Array
+    elements: int
+    covered: int
+    resolution: float
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything that is known of the elements of one array: tables of its entries by the units.
+
+    `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
+    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision. `method` is None
+    where it is the `usual` one.
+    """
+
+    name: str
+    usual: str
+    analytic: Array
+    numeric: Array
+    uncertainty: Array
+    resolution: Array
+    slope: Array
+    step: Array
+    outcome: Array
+    tier: Array
+    reason: Array
+    method: Array
+    natural: Array
+    weak: Array
+    rounded: Array
+    searched: Searched | None = None
+
+    @classmethod
+    def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
+        """A sheet on which nothing is granted yet: every element is inconclusive."""
+        shape = analytic.shape
+        return cls(
+            name=name,
+            usual=method,
+            analytic=analytic,
+            numeric=np.full(shape, np.nan),
+            uncertainty=np.full(shape, np.inf),
+            resolution=np.full(shape, np.inf),
+            slope=np.zeros(shape),
+            step=np.full(shape, np.nan),
+            outcome=np.full(shape, INCONCLUSIVE, np.int8),
+            tier=np.ones(shape, np.int8),
+            reason=np.empty(shape, object),
+            method=np.empty(shape, object),
+            natural=np.zeros(shape),
+            weak=np.zeros(shape, bool),
+            rounded=np.zeros(shape, bool),
+        )
+
+    def only(self, places: Array) -> Sheet:
+        """A sheet on which only the elements marked are known."""
+        made = Sheet.blank(self.name, self.analytic, self.usual)
+        for column, table in vars(self).items():
+            if isinstance(table, np.ndarray):
+                getattr(made, column)[places] = table[places]
+        return made
+
+    def put(self, at: tuple[int, int], outcome: int, reason: Any = None, **columns: Any) -> None:
+        """Fill in one element."""
+        self.outcome[at], self.reason[at] = outcome, reason
+        for column, value in columns.items():
+            getattr(self, column)[at] = value
+
+    def open(self) -> list[tuple[int, int]]:
+        """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
+        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
+        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
+
+
 class Scene:
     """One array at one point.
 
@@ -115,14 +125,14 @@ class Scene:
     """
 
     def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
-        self.point, self.name, self.objective, self.among = point, name, point.objective, among
+        self.point, self.name, self.objective = point, name, point.objective
         self.x = self.objective.arrays[name].reshape(-1)
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
         self.length = lengths(self.x) if among is None else np.maximum(np.abs(self.x), among.length)
         self.extent = float(self.length.max(initial=1.0))
+        self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
-        self.settled = self.pilots
         self.proven, self.limits = 0, 0
 
     @Once
@@ -151,8 +161,7 @@ class Scene:
     def _automatic(self, method: Method) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
         self.noise = found.noise
-        steps = method.steps(found)
-        return np.asarray(np.minimum(steps, self.length / 8))
+        return np.asarray(np.minimum(method.steps(found), self.length / 8))
 
     @Once
     def rungs(self) -> Array | None:
@@ -161,44 +170,52 @@ class Scene:
         return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
     @Once
+    def copies(self) -> Copies | None:
+        """Room for stacks of the array, where the layer takes them and they are worth it."""
+        return Copies.of(self.objective, self.name, len(self.point.method.offsets)) if self.objective.stacks else None
+
+    @Once
     def pilots(self) -> Array:
-        """A few elements spread over the array, and the steepest."""
-        if not self.x.size:
-            return np.zeros(0, int)
-        size = np.abs(self.analytic)
-        size[~np.isfinite(size)] = 0.0
-        last, steepest = self.x.size - 1, int(np.argmax(size)) // size.shape[1]
-        return np.array(sorted({*(k * last // (PILOTS - 2) for k in range(PILOTS - 1)), steepest}), dtype=int)
+        """A few elements spread over the array."""
+        last = self.x.size - 1
+        return np.array(sorted({k * last // (PILOTS - 1) for k in range(PILOTS)} if self.x.size else ()), dtype=int)
 
-    def others(self) -> Array:
-        """All elements but the pilots, or all whose steps are new."""
-        return np.delete(np.arange(self.x.size), self.settled)
-
-    def structure(self) -> tuple[AxisMap, ...]:
+    @Once
+    def maps(self) -> tuple[AxisMap, ...]:
         """The axes along which elements may share evaluations, where that saves half of them."""
         if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
             return ()
         self.objective.ledger.phase = "structure"
-        maps = detect(self.objective, self.name, self.length, self.point.centre)
+        maps = detect(self.objective, self.name, self.length, self.point.centre, self.copies)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
 
+    @Once
     def head(self) -> Head | None:
         """The part of a chain in which elements may share evaluations, where the whole has no such structure."""
-        if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
+        if self.maps or self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
             return None
         self.objective.ledger.phase = "structure"
         return head_of(self.objective, self.name, self.length)
 
-    def forget(self, rows: Array) -> None:
-        """Take back what was granted to some entries."""
-        self.sheet.outcome[rows], self.sheet.weak[rows] = INCONCLUSIVE, False
+    def forget(self) -> Array:
+        """Take everything back but what pilots found on ladders; returns the entries that are open now."""
+        settled, sheet = np.zeros(self.analytic.shape, bool), self.sheet
+        settled[self.pilots] = (sheet.outcome[self.pilots] != INCONCLUSIVE) | (sheet.tier[self.pilots] > 1)
+        self.sheet = sheet.only(settled)
+        return np.flatnonzero(~settled.all(axis=1))
 
-    def reopen(self) -> None:
-        """Take pilots that needed no ladder up again with the others, whose steps suit them better."""
-        self.settled = self.settled[(self.sheet.tier[self.settled] > 1).any(axis=1)]
-        self.forget(self.others())
+    def learn(self) -> bool:
+        """Where pilots passed only on a ladder, the steps that suited them are a better start; whether they differ."""
+        rows, before = self.pilots, self.cautious
+        climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
+        if not climbed.any() or self.point.fixed_step:
+            return False
+        used = np.broadcast_to(before[rows][:, None], climbed.shape)
+        factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
+        self.steps = self.cautious = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        return not np.array_equal(self.steps, before)
 
-    def numbers(self, rows: Array, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
+    def numbers(self, rows: Array | slice, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
         """The numbers of whole rows (n, units), to be decided."""
         noise, vjp_unit = self.point.noise, self.point.rounding.unit
         return Numbers(
@@ -252,5 +269,5 @@ class Scene:
             length=float(self.length[row]),
             extent=self.extent,
         )
-        start = self.steps if self.rungs is None else self.rungs
+        start = self.cautious if self.rungs is None else self.rungs
         return Ladder(line, float(start[row]))

@@ -22,8 +22,8 @@ from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns
 from gradcheck_cli.tiers.climb import PROVEN
 from gradcheck_cli.tiers.narrow import Narrowing
-from gradcheck_cli.tiers.scene import Among, Point, Scene
-from gradcheck_cli.tiers.sheet import FAIL, PASS, Searched, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything

@@ -1,4 +1,4 @@
-"""Steps from the pilots: longer where truncation allows it, and nothing that was decided changes."""
+"""Longer steps where a look at a few elements allows them, and nothing that was decided changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Outcome, Verdict
 from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import Difference, Given
-from gradcheck_cli.tiers import pilots
+from gradcheck_cli.tiers import looks
 from tests.benchmarks.measure import largest_error
 from tests.benchmarks.peers import BY_NAME, OURS, check_spec
 from tests.benchmarks.works import WORKS
 from tests.corpus.measure import check as check_point
 from tests.corpus.points import POINTS
-from tests.judging import check, entrywise
+from tests.judging import Map, check, entrywise
 
 X = Given(shape=(40, 10))
 
@@ -28,9 +28,9 @@ def median_step(result: CheckResult) -> float:
 
 
 def usual(monkeypatch: pytest.MonkeyPatch, layer: Any, **asked: Any) -> CheckResult:
-    """The result without a second look at the pilots."""
+    """The result without a look."""
     with monkeypatch.context() as patched:
-        patched.setattr(pilots, "MANY", 10**9)
+        patched.setattr(looks, "MANY", 10**9)
         return check(layer, {"x": X}, **asked)
 
 
@@ -45,10 +45,10 @@ def test_numeric_values_are_as_good_as_those_of_a_plain_loop(work: str) -> None:
 
 
 @pytest.mark.parametrize("work", ["W1", "W2", "W3", "W4"])
-def test_the_second_look_costs_little(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_costs_little(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = check_spec(WORKS[work]())
     learned = run_check(spec).evaluations
-    monkeypatch.setattr(pilots, "MANY", 10**9)
+    monkeypatch.setattr(looks, "MANY", 10**9)
     assert learned <= 1.08 * run_check(spec).evaluations
 
 
@@ -57,7 +57,7 @@ def test_linear_layers_take_much_longer_steps(monkeypatch: pytest.MonkeyPatch) -
     learned = check(layer, {"x": X})
     assert learned.verdict is Verdict.PASS
     assert median_step(learned) > 8 * median_step(usual(monkeypatch, layer))
-    assert median_step(learned) <= pilots.FAR * 2
+    assert median_step(learned) <= looks.FAR * 2
 
 
 def test_steps_of_curved_functions_stay_short_of_their_truncation() -> None:
@@ -69,15 +69,22 @@ def test_steps_of_curved_functions_stay_short_of_their_truncation() -> None:
 
 def test_kinks_within_the_longer_steps_are_met_by_the_usual_ones() -> None:
     x = np.linspace(-1, 1, 401)[:400]
-    x[[199, 200]] = [-0.5, 0.5]  # the pilots see nothing of the kink
+    x[[199, 200]] = [-0.5, 0.5]  # those looked at see nothing of the kink
     x[[120, 240]] = [3e-5, -3e-5]  # nearer to the kink than the longer steps, farther than the usual
-    layer = entrywise(lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0)
+    mixing = np.random.default_rng(0).uniform(0.5, 1.5, (3, 400))
+    layer = Map(lambda x: mixing @ np.maximum(x, 0), lambda dy, x: (dy @ mixing) * (x > 0))
     learned = check(layer, {"x": Given(values=x)})
     tier1 = [element.step for element in learned.arrays[0].worst if element.index in ((120,), (240,))]
     assert learned.verdict is Verdict.PASS
     assert median_step(learned) > 1e-4
     assert max(tier1) < 3e-5
     assert {element.tier for element in learned.arrays[0].worst if element.index in ((120,), (240,))} == {1}
+
+
+def test_kinks_in_a_look_at_elements_that_share_evaluations_keep_the_usual_steps() -> None:
+    layer = entrywise(lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0)
+    x = Given(values=np.linspace(-1, 1, 400))
+    assert median_step(check(layer, {"x": x})) < 1e-4
 
 
 def test_a_kink_within_the_far_look_keeps_the_usual_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +109,7 @@ def test_other_methods_and_given_steps_are_not_touched(difference: Difference, m
 def test_what_is_decided_stays_and_is_covered_with_longer_steps_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [point for point in POINTS if point.dtype == "float64"][::6]
     before = [check_point(point.name, point.layer, point) for point in some]
-    monkeypatch.setattr(pilots, "MANY", 0)
+    monkeypatch.setattr(looks, "MANY", 0)
     for point, old in zip(some, before, strict=True):
         new = check_point(point.name, point.layer, point)
         assert new.verdict == old.verdict, point.name
