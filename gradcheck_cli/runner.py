@@ -6,13 +6,14 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
 from gradcheck_cli.costs import announced, limits_of, must_fit, searched
-from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.diagnosis.explain import explain
+from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.links import by_links, is_chain, wrong_links
@@ -28,12 +29,12 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
 from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, vjp_unit
-from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
 from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.values import dataclass, field
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -86,6 +87,8 @@ class Attempt:
             except KeyboardInterrupt:
                 raise
             except BaseException as exception:  # noqa: BLE001 - the run goes on
+                from gradcheck_cli.raised import error_info  # to read tracebacks takes modules that few runs need
+
                 self.error = error_info(exception)
 
     @property

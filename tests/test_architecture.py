@@ -16,6 +16,7 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         [
+            ["values"],
             ["layer", "registry"],
             ["evidence", "results", "as_json", "from_json"],
             ["layers", "adapters", "differences", "reports"],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck_cli.assemble import Judged, _median, array_results, locate, resolution_of, verdict_of, worst_first
+from gradcheck_cli.assemble import Judged, array_results, locate, resolution_of, verdict_of, worst_first
 from gradcheck_cli.layer import Array, Fill
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import ArrayResult, Finding, Outcome, Rows, Verdict
@@ -185,9 +185,3 @@ def test_the_worst_are_those_of_a_full_sort(count: int) -> None:
     excess = rng.choice([0.0, 0.5, 2.0, np.inf, *rng.uniform(size=20)], 300)
     order = np.lexsort((-excess, -codes.astype(int)))[:count]
     np.testing.assert_array_equal(worst_first(codes, excess, count), order)
-
-
-@pytest.mark.parametrize("size", [1, 2, 5, 6])
-def test_the_median_resolution_is_the_median(size: int) -> None:
-    values = np.random.default_rng(size).uniform(size=size)
-    assert _median(values) == np.median(values)

@@ -60,7 +60,7 @@ def check(
     kept, shown = rows(everything, top), verbosity(verbose, quiet)
     only_one_on_stdout(destinations)
 
-    from gradcheck_cli import config
+    from gradcheck_cli.config.words import from_words
     from gradcheck_cli.spec import RunSpec
 
     effort = Effort(**{field.name: settings.pop(field.name) for field in fields(Effort)})
@@ -69,5 +69,5 @@ def check(
     if "wrt" in given:
         given["wrt"] = [name.strip() for name in given["wrt"].split(",")]
     with config_errors_told():
-        spec = config.from_words(layer, words, **given)
+        spec = from_words(layer, words, **given)
     return execute(RunSpec((effort.on(spec),), kept), destinations, Look(width, color), shown)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gradcheck_cli.cli.workers import memory
+from gradcheck_cli.values import dataclass
 
 if TYPE_CHECKING:
     from gradcheck_cli.spec import CheckSpec

@@ -9,13 +9,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass

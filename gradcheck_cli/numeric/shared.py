@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.values import dataclass
 
 GROUPS = 16  # that are evaluated one by one before they are contracted
 
