@@ -56,21 +56,16 @@ def array_results(judged: Sequence[Judged], view: str, rows: Rows) -> tuple[Arra
 
 
 def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, rows: Rows) -> ArrayResult:
-    analytic, numeric, codes, limits = (
-        _flat([getattr(sheet, column) for _, sheet in points])
-        for column in ("analytic", "numeric", "outcome", "resolution")
-    )
-    errors, sizes = np.abs(analytic - numeric), np.fmax(np.abs(analytic), np.abs(numeric))
-    comparable = (limits > 0) & np.isfinite(limits) & np.isfinite(errors)
-    excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
-    excess[errors == 0] = 0.0
+    codes = _joined([sheet.outcome for _, sheet in points])
+    errors = _joined([np.abs(sheet.analytic - sheet.numeric) for _, sheet in points])
+    sizes = _joined([np.fmax(np.abs(sheet.analytic), np.abs(sheet.numeric)) for _, sheet in points])
+    excess = _excess(errors, _joined([sheet.resolution for _, sheet in points]))
     order = worst_first(codes, excess, rows.count(codes.size))
     starts = np.cumsum([0, *(sheet.outcome.size for _, sheet in points)])
     numbers = np.searchsorted(starts, order, side="right") - 1
     worst = tuple(_element(points[p], int(k - starts[p]), view) for p, k in zip(numbers, order, strict=True))
-    finite = np.isfinite(errors)
-    scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
-    count = np.bincount(codes, minlength=len(CODES)).tolist()
+    finite = bool(np.isfinite(errors).all())
+    count = {code: int(np.count_nonzero(codes == code)) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
     searched = [sheet.searched for _, sheet in points if sheet.searched is not None]
     missing = sum(one.elements - one.indices.size for one in searched)
     covered = sum(one.covered for one in searched)
@@ -86,27 +81,38 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
         inconclusive=count[INCONCLUSIVE] + missing - covered,
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
-        max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
-        max_rel_error=float(scaled.max(initial=0.0)) if finite.all() else float("nan"),
+        max_abs_error=float(errors.max(initial=0.0)) if finite else float("nan"),
+        max_rel_error=float(_excess(errors, sizes).max(initial=0.0)) if finite else float("nan"),
         worst=worst,
     )
 
 
-def _flat(tables: Sequence[Array]) -> Array:
-    """The elements of all points, end to end."""
-    return tables[0].reshape(-1) if len(tables) == 1 else np.concatenate([table.reshape(-1) for table in tables])
+def _joined(tables: Sequence[Array]) -> Array:
+    """Tables laid end to end; one alone is not copied."""
+    return tables[0].reshape(-1) if len(tables) == 1 else np.concatenate([table.ravel() for table in tables])
+
+
+def _excess(errors: Array, limits: Array) -> Array:
+    """Errors as multiples of their limits: 0 for no error, infinite at limit 0 or where either is not finite."""
+    with np.errstate(all="ignore"):
+        excess = errors / limits
+        if not (errors.max(initial=0.0) < np.inf and 0 < limits.min(initial=1.0) <= limits.max(initial=1.0) < np.inf):
+            excess[~((limits > 0) & np.isfinite(limits) & np.isfinite(errors))] = np.inf
+            excess[errors == 0] = 0.0
+    return np.asarray(excess)
 
 
 def worst_first(codes: Array, excess: Array, count: int) -> Array:
-    """Where so many elements are, the worst first: by outcome, then by how far the error exceeds what would be seen."""
+    """The places of the so many worst elements: by outcome, then by excess, then in their order."""
     chosen: list[Array] = []
-    for code in reversed(range(len(CODES))):
-        places = np.flatnonzero(codes == code)
-        if places.size > count > 0:
-            least = np.partition(excess[places], -count)[-count]
-            places = places[excess[places] >= least]
-        chosen.append(places[np.argsort(-excess[places], kind="stable")[:count]])
-        count -= chosen[-1].size
+    for code in range(int(codes.max(initial=PASS)), -1, -1):
+        missing = count - sum(map(len, chosen))
+        places = np.flatnonzero(codes == code) if missing else np.zeros(0, int)
+        values = excess[places]
+        if len(places) > missing > 0:  # only those that are as bad as the last one to be shown need sorting
+            worst = values >= np.partition(values, len(values) - missing)[len(values) - missing]
+            places, values = places[worst], values[worst]
+        chosen.append(places[np.argsort(-values, kind="stable")][:missing])
     return np.concatenate(chosen)
 
 
@@ -159,9 +165,9 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
     if not everything:
         return None
     seen = [_resolutions(sheet) for _, sheet in everything]
-    values = np.concatenate([part.ravel() for part in seen])
-    decided = values[np.isfinite(values)]
+    values = _joined(seen)
     tops = [float(part.max()) for part in seen]
+    decided = values if max(tops) < np.inf else values[np.isfinite(values)]
     where = everything[int(np.argmax(tops))]
     at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
     middle = median(decided) if decided.size else float("inf")
@@ -170,7 +176,9 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
 
 def _resolutions(sheet: Sheet) -> Array:
     """The resolution of every element; at a kink, where any subgradient is right, there is none to speak of."""
-    return np.where(sheet.outcome == KINK, 0.0, np.fmin(sheet.resolution, np.inf))
+    known = np.fmin(sheet.resolution, np.inf)  # what is not a number is infinite
+    known[sheet.outcome == KINK] = 0.0
+    return np.asarray(known)
 
 
 def notes_of(

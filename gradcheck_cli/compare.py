@@ -68,25 +68,31 @@ class Numbers:
 
 def decide(numbers: Numbers) -> Array:
     """Decide elements by their numbers: granted by true comparisons, so that NaN is never a pass."""
-    bound = numbers.uncertainty + numbers.rounding
-    error = numbers.error
+    bound, error = numbers.uncertainty + numbers.rounding, numbers.error
     size = np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
     digits = np.sqrt(numbers.unit) * size
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
-        passed = powerful | agree
-        if passed.all():
-            return np.full(np.shape(passed), Decision.PASS, np.int8)
+    codes = np.full(np.shape(error), Decision.PASS, np.int8)
+    if not (powerful | agree).all():
+        _decide_others(numbers, ~(powerful | agree), codes)
+    return codes
+
+
+def _decide_others(numbers: Numbers, others: Array, codes: Array) -> None:
+    """Write down the decisions on those that do not simply agree."""
+    bound, error = numbers.uncertainty + numbers.rounding, numbers.error
+    with np.errstate(invalid="ignore"):
+        reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
         cancelled = NOTHING * numbers.unit * numbers.natural
         small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
-        reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
         zero = (error <= bound) & small & (bound <= reach)
-        rounding = (error <= bound + numbers.floor) & (bound + numbers.floor <= reach)
-        mismatch = error > 2 * (bound + numbers.floor)
-    conditions = [passed, zero, rounding, mismatch]
-    codes = [Decision.PASS, Decision.ZERO, Decision.ROUNDING, Decision.MISMATCH]
-    return np.asarray(np.select(conditions, codes, Decision.OPEN), dtype=np.int8)
+        bound = bound + numbers.floor
+        rounding, mismatch = (error <= bound) & (bound <= reach), error > 2 * bound
+    np.copyto(codes, Decision.OPEN, where=others)
+    for code, meets in ((Decision.MISMATCH, mismatch), (Decision.ROUNDING, rounding), (Decision.ZERO, zero)):
+        np.copyto(codes, code, where=others & meets)
 
 
 def is_weak(numbers: Numbers) -> Any:

@@ -17,6 +17,8 @@ from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.links import by_links, is_chain, wrong_links
+from gradcheck_cli.numeric.analytic import analytic_values
+from gradcheck_cli.numeric.memory import keep_freed_memory
 from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.resuming import Resuming
@@ -103,6 +105,7 @@ class Attempt:
 
 def run_check(spec: CheckSpec, rows: Rows | None = None, tell: Tell | None = None) -> CheckResult:
     """Make one check. What user code raises becomes the check's error."""
+    keep_freed_memory()
     start, attempt = time.perf_counter(), Attempt()
     attempt.make(spec, tell)
     arrays, findings = array_results(attempt.judged, spec.view, rows or Rows()), attempt.findings
@@ -275,7 +278,7 @@ def measured(setting: Setting, number: int, work: Bench, limits: Limits | None, 
     noise = measure(objective, wrt, centre)
     columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
     alone = spec.view == "jacobian"
-    analytic = objective.analytic(wrt) if alone else {name: column[:, None] for name, column in columns.items()}
+    analytic = analytic_values(objective, wrt) if alone else {name: column[:, None] for name, column in columns.items()}
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
     setting.ledger.phase = "plumbing"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck_cli.assemble import Judged, array_results, locate, resolution_of, verdict_of
+from gradcheck_cli.assemble import Judged, array_results, locate, resolution_of, verdict_of, worst_first
 from gradcheck_cli.layer import Array, Fill
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import ArrayResult, Finding, Outcome, Rows, Verdict
@@ -176,3 +176,12 @@ def test_scalar_arrays_have_empty_indices() -> None:
     (element,) = check(Map(f, lambda dy, x: dy * np.exp(x), ())).arrays[0].worst
     assert element.index == ()
     assert element.label("x") == "x"
+
+
+@pytest.mark.parametrize("count", [1, 7, 50, 300])
+def test_the_worst_are_those_of_a_full_sort(count: int) -> None:
+    rng = np.random.default_rng(count)
+    codes = rng.choice([PASS, PASS, PASS, KINK, FAIL], 300).astype(np.int8)
+    excess = rng.choice([0.0, 0.5, 2.0, np.inf, *rng.uniform(size=20)], 300)
+    order = np.lexsort((-excess, -codes.astype(int)))[:count]
+    np.testing.assert_array_equal(worst_first(codes, excess, count), order)

@@ -2,7 +2,8 @@
 
 The whole acceptance corpus is checked once as it is and once without each idea, and so is every built-in layer, right
 and with one wrong element, in about a quarter of a minute. Stacks and shared evaluations are made to happen where they
-would not pay: corpus layers get a `forward_stacked`, and arrays of two elements are looked at for structure.
+would not pay: corpus layers get a `forward_stacked`, arrays of two elements are looked at for structure, and small
+arrays get the look that longer steps depend on.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class Summary:
 def summaries(*switches: Switch) -> dict[str, Summary]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradcheck_cli.tiers.scene.WORTHWHILE", 2)
+        patch.setattr("gradcheck_cli.tiers.looks.MANY", 0)
         for switch in switches:
             switch(patch)
         return {name: Summary.of(name, result) for name, result in checks()}
@@ -139,6 +141,10 @@ def without_trust(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("gradcheck_cli.numeric.shared.confirmed", lambda *_: False)
 
 
+def without_longer_steps(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gradcheck_cli.tiers.looks.MANY", 10**9)
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Summary]:
     return summaries()
@@ -150,6 +156,7 @@ OFF = [
     pytest.param(without_structure, 500, id="structure"),
     pytest.param(without_local_support, 20, id="local support"),
     pytest.param(without_trust, 300, id="trust in the structure"),
+    pytest.param(without_longer_steps, 500, id="longer steps"),
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.noise import (
     AnalyticNoise,
     Noise,
@@ -148,7 +149,7 @@ def test_displacement_is_exact_and_keeps_ties_and_zeros(scale: int) -> None:
 
 def analytic_noise(layer: Map, x: Array = X, view: str = "vjp") -> tuple[AnalyticNoise, int, Array]:
     one = objective(layer, x, view)
-    values = one.analytic(["x"])
+    values = analytic_values(one, ["x"])
     before = one.ledger.vjp_calls
     found = measure_analytic(one, ["x"], values, UNIT64)
     return found, one.ledger.vjp_calls - before, np.abs(values["x"])

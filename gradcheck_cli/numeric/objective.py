@@ -120,18 +120,6 @@ class Objective:
             )
         return kept(gradients)
 
-    def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
-        """The analytic value of every element: for each array a table of its entries by the units."""
-        cotangents = [self.cotangent] if self.view == "vjp" else list(np.eye(self.outputs))
-        columns: dict[str, list[Array]] = {name: [] for name in wrt}
-        for cotangent in cotangents:
-            gradients = self.vjp(cotangent, arrays)
-            for name in wrt:
-                columns[name].append(fitted(gradients.get(name), self.arrays[name].shape))
-        if len(cotangents) == 1:
-            return {name: column[:, None].copy() for name, (column,) in columns.items()}
-        return {name: np.stack(column, axis=-1) for name, column in columns.items()}
-
     def contract(self, terms: Array, weights: Array) -> Array:
         """Contract weighted terms, one for each output on the last axis, to one for each unit."""
         return self.gather(terms * weights)

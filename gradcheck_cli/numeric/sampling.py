@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -15,7 +16,7 @@ from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.values import dataclass
 
-STACK_BYTES = 2_000_000  # of one stack, so that it stays in cache
+STACK_BYTES = 1_000_000  # of one stack, so that it stays in cache
 CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements
 
 
@@ -59,7 +60,7 @@ def chunks(
 
 def evaluate(objective: Objective, name: str, indices: Array, places: Array, centre: Array) -> tuple[Array, Array]:
     """Outputs (points, n, outputs) with entry `indices[k]` at `places[:, k]`, and the outputs at the unmoved point."""
-    if objective.stacks and not np.iscomplexobj(places):
+    if objective.stacks:
         stacked = evaluate_stacked(objective, name, indices, places, centre)
         if stacked is not None:
             return stacked
@@ -78,11 +79,12 @@ def evaluate_stacked(
     objective: Objective, name: str, indices: Array, places: Array, centre: Array
 ) -> tuple[Array, Array] | None:
     """The same by stacks of equal size, each led by the unmoved point; None if the stack does not keep it."""
-    array = objective.arrays[name]
-    points, n = places.shape
-    rows = max(2, min(1 + points * n, STACK_BYTES // max(1, 8 * (array.size + objective.outputs))))
+    array, (points, n) = objective.arrays[name], places.shape
+    array = array.astype(np.result_type(array, places))
+    most = max(2, STACK_BYTES // max(1, array.itemsize * (array.size + objective.outputs)))
+    rows = 1 + math.ceil(points * n / math.ceil(points * n / (most - 1)))  # as many in each stack
     flat, where = places.reshape(-1), np.tile(indices, points)
-    values = np.empty((points * n, objective.outputs), centre.dtype)
+    values = np.empty((points * n, objective.outputs), np.result_type(places, centre))
     middle: Array | None = None
     ends = [(start, min(start + rows - 1, points * n)) for start in range(0, points * n, rows - 1)]
 
@@ -94,7 +96,9 @@ def evaluate_stacked(
     stacks = [(stop - start, partial(stack, start, stop)) for start, stop in ends]
     with closing(in_turn(objective, name, stacks)) as outputs:
         for (start, stop), found in zip(ends, outputs, strict=True):
-            if found is None or (middle is not None and not np.array_equal(middle, found[0])):
+            if found is None or np.iscomplexobj(found) != np.iscomplexobj(places):
+                return None
+            if middle is not None and not np.array_equal(middle, found[0]):
                 return None
             middle = found[0]
             values[start:stop] = found[1 : stop - start + 1]

@@ -11,6 +11,7 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.slabs import slabs
 
+ENOUGH = 4096  # values that tell how large most of them are
 SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
 
 
@@ -62,16 +63,22 @@ def scattered(rng: np.random.Generator, shape: Shape) -> Array:
 
 def median(values: Array) -> float:
     """What np.median gives for at least one value; that imports masked arrays, which take as long as a small check."""
-    low, high, last = (values.size - 1) // 2, values.size // 2, values.size - 1
-    parted = np.partition(values, (low, high, last), axis=None)  # NaN comes last
-    return float(parted[last] if np.isnan(parted[last]) else np.mean(parted[low : high + 1]))
+    half = values.size // 2
+    parted = np.partition(values, half, axis=None)
+    if np.isnan(parted[half:].max()):  # what is not a number comes last
+        return float("nan")
+    return float(np.mean([parted[half] if values.size % 2 else parted[:half].max(), parted[half]]))
 
 
 def typical_slope(analytic: Array) -> float:
-    """The median size of the analytic values that are not zero; 0 when all are."""
-    size = np.abs(analytic[np.isfinite(analytic)])
-    size = size[size > 0]
-    return median(size) if size.size else 0.0
+    """The median size of the analytic values that are not zero, of as many as tell it; 0 when all are."""
+    values = analytic.reshape(-1)
+    for sample in (values[:: values.size // ENOUGH | 1], values):
+        size = np.abs(sample)
+        size = size[(size > 0) & (size < np.inf)]
+        if size.size:
+            return median(size)
+    return 0.0
 
 
 def natural_slope(noise: Noise, length: Array) -> Array:
@@ -80,11 +87,19 @@ def natural_slope(noise: Noise, length: Array) -> Array:
 
 
 def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
-    """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else."""
+    """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else.
+
+    An element with several units has one step for all: the noise is between that of the steepest and the largest.
+    """
     size = np.abs(analytic)
     size[~np.isfinite(size)] = 0.0
-    slope = size[:, 0] if size.shape[1] == 1 else size.max(axis=1, initial=0.0)
+    alone = size.shape[1] == 1
+    slope = size[:, 0] if alone else size.max(axis=1, initial=0.0)
     if not slope.all():
         fallback = typical_slope(analytic)
         slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural_slope(noise, length).mean(axis=1))
-    return Scales(length, slope, np.full(length.shape, median(noise.total) if noise.total.size else 0.0), noise.unit)
+    if alone:
+        return Scales(length, slope, np.full(length.shape, noise.total[0]), noise.unit)
+    steepest = noise.total[np.argmax(size, axis=1)]
+    largest = ((size > 0) * noise.total).max(axis=1)
+    return Scales(length, slope, np.sqrt(steepest) * np.sqrt(np.maximum(steepest, largest)), noise.unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -119,8 +119,7 @@ def sweep(
     copies: Copies | None,
 ) -> Shared:
     """Evaluate a method's points for every element of an array, as many elements at a time as the structure allows."""
-    x, offsets = objective.arrays[name].reshape(-1), np.array(method.offsets).real[:, None, None]
-    base = snapped(x, noise.unit)
+    x = objective.arrays[name].reshape(-1)
     columns = {field.name: np.empty((x.size, 1)) for field in fields(Estimate)}
     owned, missing = np.empty((x.size, 1)), np.zeros(x.size, bool)
     size = copies.count if copies is not None else GROUPS
@@ -128,15 +127,53 @@ def sweep(
         owned[groups, 0] = gather(np.abs(centre)[None], np.abs(objective.weights))
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
-            places = snapped(base[rows] + offsets * steps[rows].astype(x.dtype), noise.unit)
-            values, middle = evaluate(objective, name, rows, places, centre, copies)
-            args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
-            found = method.combine(Samples(places - base[rows], values, middle, *args))
+            samples = _sampled(objective, name, rows, steps[rows], method, noise, centre, copies, gather)
+            found = method.combine(samples)
             for column, part in vars(found).items():
                 columns[column][rows, 0] = part
             if not np.isfinite(found.value).all():
-                missing[rows] = np.asarray(~np.isfinite(values).all(axis=(0, 2)))[:, None]
+                missing[rows] = np.asarray(~np.isfinite(samples.values).all(axis=(0, 2)))[:, None]
     return Shared(slice(0, x.size), Estimate(**columns), owned, missing)
+
+
+def _sampled(
+    objective: Objective,
+    name: str,
+    rows: Array,
+    steps: Array,
+    method: Method,
+    noise: Noise,
+    centre: Array,
+    copies: Copies | None,
+    gather: Callable[[Array, Array], Array],
+) -> Samples:
+    """The outputs at a method's points for some groups, with a step for each member."""
+    x = objective.arrays[name].reshape(-1)
+    base, offsets = snapped(x[rows], noise.unit), np.array(method.offsets).real[:, None, None]
+    places = snapped(base + offsets * steps.astype(x.dtype), noise.unit)
+    values, middle = evaluate(objective, name, rows, places, centre, copies)
+    args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
+    return Samples(places - base, values, middle, *args)
+
+
+def glance(
+    objective: Objective,
+    name: str,
+    maps: tuple[AxisMap, ...],
+    steps: Sequence[Array],
+    method: Method,
+    noise: Noise,
+    centre: Array,
+    copies: Copies | None,
+    index: int,
+) -> tuple[Array, Estimate]:
+    """Of the elements that share evaluations with one of them: their flat indices, and estimates (steps, members)."""
+    members, gather = next(
+        (group, gather) for groups, gather in Groups(objective, name, maps) for group in groups if index in group
+    )
+    rows, moves = np.stack([members] * len(steps)), np.stack([one[members] for one in steps])
+    samples = _sampled(objective, name, rows, moves, method, noise, centre, copies, gather)
+    return members, method.combine(samples)
 
 
 def evaluate(

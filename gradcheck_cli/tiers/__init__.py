@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.tiers import climb, first, last
+from gradcheck_cli.tiers import climb, first, last, looks
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
 
@@ -50,6 +50,7 @@ def judge_array(scene: Scene) -> Sheet:
     What a few pilots needed to be settled is a better start for the others. Where all elements together are soon done,
     they are not waited for, but everything else is taken back if they ask for other steps.
     """
+    looks.lengthen(scene)
     pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
     at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
     left = _sweep(scene, everything if at_once else scene.pilots)
@@ -71,6 +72,14 @@ def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
 
 
 def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+    """Take differences over the steps of the first tier; where these leave elements open, over cautious ones."""
+    left = _sweep_once(scene, rows)
+    if scene.steps is scene.cautious or not left:
+        return left
+    return first.sweep(scene, np.unique([row for row, _ in left]), scene.cautious)
+
+
+def _sweep_once(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
     if scene.maps or scene.head is not None:
         left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,31 +40,39 @@ def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
 
 def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] | None:
     """Grant what agrees, if a difference of the whole array at once confirms the values; None if it does not."""
-    everything, seen = np.arange(scene.x.size), 0
-    value, uncertainty = np.zeros(scene.x.size), np.zeros(scene.x.size)
+    seen, value, uncertainty = 0, np.zeros(scene.x.size), np.zeros(scene.x.size)
     for swept in sweeps:
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
         seen += len(swept.missing)
-    args = (scene.objective, scene.point.noise, scene.name, scene.steps, value, uncertainty)
+    args = (scene.objective, scene.point.noise, scene.name, scene.cautious, value, uncertainty)
     if seen < scene.x.size or not shared.confirmed(*args):
         return None
-    left: list[int] = []
-    for part in (swept.only(few) for swept in sweeps for few in slabs(len(swept.missing))):
-        left += everything[part.rows][grant(scene, part)[:, 0]].tolist()
-    return [(row, 0) for row in left]
+    parts = (swept.only(few) for swept in sweeps for few in slabs(len(swept.missing)))
+    return [at for part in parts for at in settle(scene, part)]
 
 
-def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[tuple[int, int]]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
-    point, left = scene.point, []
-    for chunk in chunks(scene.objective, scene.name, rows, scene.steps[rows], point.method, point.noise, point.centre):
+    steps = scene.steps if steps is None else steps
+    return [at for swept in measured(scene, rows, steps[rows]) for at in settle(scene, swept)]
+
+
+def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
+    """The method's differences of some entries."""
+    point = scene.point
+    for chunk in chunks(scene.objective, scene.name, rows, steps, point.method, point.noise, point.centre):
         samples = chunk.samples
         changed = (samples.values != samples.centre).any(axis=0)
         moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
-        remaining = grant(scene, Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing))
-        left += [(int(chunk.indices[i]), unit) for i, unit in np.argwhere(remaining).tolist()]
-    return left
+        yield Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing)
+
+
+def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
+    """Grant what agrees of some entries, and return the elements that are left."""
+    left = grant(scene, swept)
+    rows = range(scene.x.size)[swept.rows] if isinstance(swept.rows, slice) else swept.rows
+    return [(int(rows[i]), unit) for i, unit in np.argwhere(left).tolist()] if left.any() else []
 
 
 def grant(scene: Scene, swept: Shared) -> Array:
@@ -73,15 +82,19 @@ def grant(scene: Scene, swept: Shared) -> Array:
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
     even = found.mismatch <= EVEN * found.slope + point.faint / found.step
-    granted = (decision == Decision.PASS) & even
-    if not granted.all():
-        zero = (decision == Decision.ZERO) | (decision == Decision.ROUNDING)
-        granted |= zero & _sharp(numbers) & even
-        if point.rule.automatic:
-            granted |= _nothing_moves(scene, rows, found, numbers)
+    others = decision != Decision.PASS
+    granted, weak, bound = ~others & even, others, np.maximum(numbers.uncertainty, 1.5 * numbers.error)
+    if others.any():
+        rounding = decision == Decision.ROUNDING
+        granted |= (rounding | (decision == Decision.ZERO)) & _sharp(numbers) & even
+        weak = others & is_weak(numbers)
+        np.maximum(bound, numbers.resolution, out=bound, where=rounding)
+    if point.rule.automatic and not granted.all():
+        granted |= _nothing_moves(scene, rows, found, numbers)
     fresh = (scene.sheet.outcome[rows] == INCONCLUSIVE) & (scene.sheet.tier[rows] == 1)  # on no ladder yet
     granted &= fresh & ~swept.missing[:, None] & np.isfinite(numbers.analytic)
-    _write(scene, rows, granted, decision, numbers, found.step)
+    columns = {"numeric": numbers.numeric, "uncertainty": bound, "step": found.step, "outcome": PASS, "weak": weak}
+    _write(scene, rows, granted, columns | {"resolution": bound + numbers.rounding + numbers.floor})
     scene.sheet.slope[rows] = _finite(found.slope)
     scene.sheet.natural[rows] = _finite(natural)
     return np.asarray(fresh & ~granted)
@@ -105,21 +118,14 @@ def _nothing_moves(scene: Scene, rows: Array | slice, found: Estimate, numbers: 
     return np.asarray(same & (numbers.analytic == 0) & (numbers.uncertainty <= numbers.rho * usual))
 
 
-def _write(scene: Scene, rows: Array | slice, granted: Array, decision: Array, numbers: Numbers, step: Array) -> None:
-    """Record what is granted; a stated uncertainty is never below the difference it accepts."""
-    bound = np.maximum(numbers.uncertainty, 1.5 * numbers.error)
-    usual = decision == Decision.PASS
-    if not usual.all():
-        bound = np.where(decision == Decision.ROUNDING, np.maximum(bound, numbers.resolution), bound)
-    columns = {
-        "numeric": numbers.numeric,
-        "uncertainty": bound,
-        "resolution": bound + numbers.rounding + numbers.floor,
-        "step": step,
-        "outcome": PASS,
-        "weak": False if usual.all() else ~usual & is_weak(numbers),
-    }
-    whole = granted.all()
+def _write(scene: Scene, rows: Array | slice, granted: Array, columns: dict[str, Any]) -> None:
+    """Record what is granted; its stated uncertainty is not below the difference that it accepts."""
+    whole = bool(granted.all())
     for column, values in columns.items():
         table = getattr(scene.sheet, column)
-        table[rows] = values if whole else np.where(granted, values, table[rows])
+        if whole:
+            table[rows] = values
+        else:
+            part = table[rows]
+            np.copyto(part, values, where=granted)
+            table[rows] = part

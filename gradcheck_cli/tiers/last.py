@@ -117,7 +117,7 @@ def tied_kinks(scene: Scene) -> None:
     if rows.size < 2:
         return
     scene.objective.ledger.phase = "tier2"
-    step, rng = float(np.median(scene.steps[rows])), np.random.default_rng(0)
+    step, rng = float(np.median(scene.cautious[rows])), np.random.default_rng(0)
     for direction in kinks.directions(scene.x[rows], rng):
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])

@@ -118,7 +118,11 @@ class Sheet:
 
 
 class Scene:
-    """One array at one point. `proven` counts the fails that were fully explored, `limits` the kinks looked around."""
+    """One array at one point.
+
+    `steps` are those of the first tier, `cautious` what they are where nothing is known of truncation, `noise` what
+    both are balanced against. `proven` counts the fails that were fully explored, `limits` the kinks looked around.
+    """
 
     def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
         self.point, self.name, self.objective = point, name, point.objective
@@ -128,7 +132,7 @@ class Scene:
         self.extent = float(self.length.max(initial=1.0))
         self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
-        self.steps = self._steps()
+        self.steps = self.cautious = self._steps()
         self.proven, self.limits = 0, 0
 
     @Once
@@ -155,8 +159,9 @@ class Scene:
         return self._automatic(self.point.method)
 
     def _automatic(self, method: Method) -> Array:
-        steps = method.steps(scales(self.analytic, self.length, self.point.noise))
-        return np.asarray(np.minimum(steps, self.length / 8))
+        found = scales(self.analytic, self.length, self.point.noise)
+        self.noise = found.noise
+        return np.asarray(np.minimum(method.steps(found), self.length / 8))
 
     @Once
     def rungs(self) -> Array | None:
@@ -201,13 +206,13 @@ class Scene:
 
     def learn(self) -> bool:
         """Where pilots passed only on a ladder, the steps that suited them are a better start; whether they differ."""
-        rows, before = self.pilots, self.steps
+        rows, before = self.pilots, self.cautious
         climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
         if not climbed.any() or self.point.fixed_step:
             return False
         used = np.broadcast_to(before[rows][:, None], climbed.shape)
         factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
-        self.steps = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        self.steps = self.cautious = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
         return not np.array_equal(self.steps, before)
 
     def numbers(self, rows: Array | slice, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
@@ -264,5 +269,5 @@ class Scene:
             length=float(self.length[row]),
             extent=self.extent,
         )
-        start = self.steps if self.rungs is None else self.rungs
+        start = self.cautious if self.rungs is None else self.rungs
         return Ladder(line, float(start[row]))
