@@ -20,6 +20,7 @@ from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.values import dataclass
 
 LOCAL = 3  # a slice that moves at most a third of an output axis may be local to it
+FEW = 16  # entries of a slice that may all happen to move the same way
 SLICES = 64  # the longest axis whose slices are tried one by one
 
 
@@ -144,13 +145,22 @@ class Detector:
                 return b
         return None
 
+    def _both_ways(self, axis: int, sets: Sequence[Array]) -> Iterator[tuple[Array, list[Array] | None]]:
+        """Move the slices of each set, and where they are small also the other way: a maximum feels only one."""
+        there, back = self.far, 2 * self.x - self.far
+        for chosen in sets:
+            for place in (there, back) if self.x.size < FEW * self.x.shape[axis] else (there,):
+                self.far = place
+                yield from self.tried(axis, chosen)
+        self.far = there
+
     def _local(self, axis: int, places: list[int | None]) -> AxisMap | None:
         """Move the slices one by one, then random halves: nothing may move outside the reach found."""
         count = self.x.shape[axis]
         shapes = self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
         halves = np.random.default_rng(2).random((4, count)) < 0.5
-        for chosen, seen in self.tried(axis, np.concatenate([np.eye(count, dtype=bool), halves])):
+        for chosen, seen in self._both_ways(axis, [np.eye(count, dtype=bool), halves]):
             if seen is None:
                 return None
             single = chosen.sum(axis=1) == 1
