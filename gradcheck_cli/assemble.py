@@ -13,7 +13,8 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
-from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,25 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
     excess[errors == 0] = 0.0
     order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
-    size = points[0][1].outcome.size
-    worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())
+    starts = np.cumsum([0, *(sheet.outcome.size for _, sheet in points)])
+    numbers = np.searchsorted(starts, order, side="right") - 1
+    worst = tuple(_element(points[p], int(k - starts[p]), view) for p, k in zip(numbers, order, strict=True))
     finite = np.isfinite(errors)
     scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
     count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    searched = [sheet.searched for _, sheet in points if sheet.searched is not None]
+    missing = sum(one.elements - one.indices.size for one in searched)
+    covered = sum(one.covered for one in searched)
     return ArrayResult(
         name=name,
         shape=points[0][0].shapes[name],
-        elements=codes.size,
+        elements=codes.size + missing,
         visited=codes.size,
+        covered=covered,
+        covered_resolution=max((one.resolution for one in searched), default=None),
         passed=count[PASS],
         kinks=count[KINK],
-        inconclusive=count[INCONCLUSIVE],
+        inconclusive=count[INCONCLUSIVE] + missing - covered,
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
         max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
@@ -85,10 +92,11 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     judged, sheet = where
     row, unit = divmod(k, sheet.outcome.shape[1])
     shape = judged.shapes[sheet.name]
+    place = row if sheet.searched is None else int(sheet.searched.indices[row])
     number, output = locate(judged.outputs, unit)
     alone = len(judged.outputs) == 1
     return Element(
-        index=tuple(int(i) for i in np.unravel_index(row, shape)),
+        index=tuple(int(i) for i in np.unravel_index(place, shape)),
         analytic=float(sheet.analytic[row, unit]),
         numeric=float(sheet.numeric[row, unit]),
         uncertainty=float(sheet.uncertainty[row, unit]),
@@ -98,7 +106,7 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
         output_number=number if view == "jacobian" and not alone else None,
         point=judged.point,
         reason=sheet.reason[row, unit],
-        method=str(sheet.method[row, unit]),
+        method=sheet.method[row, unit] or sheet.usual,
         step=float(sheet.step[row, unit]),
         tier=int(sheet.tier[row, unit]),
         precision="rounding" if sheet.rounded[row, unit] else "formula",

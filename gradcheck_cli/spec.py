@@ -63,7 +63,9 @@ class Foreign(Protocol):
 class CheckSpec:
     """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
 
-    `threads` evaluate its stacks; what comes out does not depend on how many they are.
+    Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
+    probes, unless the check is `exhaustive`.
+    `threads` evaluate large layers; what comes out does not depend on how many they are.
     """
 
     id: str
@@ -83,6 +85,9 @@ class CheckSpec:
     expect_arrays: tuple[str, ...] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
+    exhaustive: bool = False
+    budget: int | None = None
+    max_memory: int | None = None
     threads: int = 1
     file: str | None = None
     line: int | None = None

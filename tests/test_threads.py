@@ -15,7 +15,7 @@ from gradcheck_cli.adapters.chain import Chain
 from gradcheck_cli.adapters.formula import Formula
 from gradcheck_cli.batch.fingerprint import fingerprint
 from gradcheck_cli.layer import Array, ArraySpec, Shape
-from gradcheck_cli.numeric import sampling, shared
+from gradcheck_cli.numeric import copies, sampling
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Rows, Verdict
@@ -41,11 +41,8 @@ def test_results_come_in_turn() -> None:
 def test_one_thread_makes_each_call_when_it_is_asked_for() -> None:
     made: list[int] = []
     calls: list[Callable[[], None]] = [lambda k=k: made.append(k) for k in range(3)]  # type: ignore[misc]
-    for threads, together in ((Threads(), True), (Threads(4), False)):
-        made.clear()
-        turns = threads.in_turn(calls, together)
-        next(turns)
-        assert made == [0]
+    next(Threads().in_turn(calls))
+    assert made == [0]
 
 
 def test_an_error_comes_in_its_turn() -> None:
@@ -104,8 +101,8 @@ CASES["formula"][1].update(W=(12, 10), x=(10,))
 @pytest.fixture
 def small_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that there are many of them."""
-    for module in (sampling, shared):
-        monkeypatch.setattr(module, "STACK_BYTES", 4000)
+    monkeypatch.setattr(sampling, "STACK_BYTES", 4000)
+    monkeypatch.setattr(copies, "BYTES", 8000)
 
 
 @pytest.mark.usefixtures("small_stacks")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -29,7 +35,8 @@ class Objective:
     """Forward and VJP of a layer at one point, with the outputs laid end to end.
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
-    output is a unit of its own. `weights` are the flat cotangent, or ones.
+    output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines.
     """
 
     def __init__(
@@ -47,19 +54,33 @@ class Objective:
         self.several = False
         self.stacks = False
         self.threads = Threads()
-        flat = np.concatenate([np.ravel(part) for part in cotangent]) if cotangent else np.zeros(0)
-        self.cotangent = flat.astype(np.float64)
+        self.lends = False
+        self.costly = False
+        flat = flatten(cotangent)
+        self.cotangent = flat.astype(np.float64, copy=False)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
         self.outputs = flat.size
         self.units = 1 if view == "vjp" else flat.size
+
+    @property
+    def parts(self) -> list[slice]:
+        """Where each output lies."""
+        ends = itertools.accumulate((math.prod(shape) for shape in self.shapes), initial=0)
+        return [slice(low, high) for low, high in itertools.pairwise(ends)]
 
     def at(self, arrays: Mapping[str, Array]) -> Array:
         """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
         self.ledger.evaluations[self.ledger.phase] += 1
         with quiet:
-            value = self.layer.forward(**{name: array.copy() for name, array in arrays.items()})
+            value = self.layer.forward(**self._handed(arrays))
         self.several = isinstance(value, tuple)
         return flatten(as_outputs(value))
+
+    def _handed(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Copies for user code; of large arrays, once it is known to leave them alone, what cannot be written to."""
+        return {
+            name: lent(array) if self.lends and array.nbytes > LARGE else array.copy() for name, array in arrays.items()
+        }
 
     def moved(self, changes: Mapping[str, Array]) -> Array | None:
         """All outputs with some arrays replaced; None where forward raises or is not finite there."""
@@ -69,6 +90,25 @@ class Objective:
             return None
         finite = values.size == self.outputs and bool(np.isfinite(values).all())
         return values if finite else None
+
+    def in_turn(self, jobs: Sequence[Callable[[Objective], T]]) -> Generator[T]:
+        """What each job finds with this objective, in order; layers that can be stacked may have several threads.
+
+        Evaluations are counted when a result is taken, so that their number does not depend on the threads.
+        """
+        if self.threads.count < 2 or not self.stacks or getattr(self.layer, "one_at_a_time", False):
+            yield from (job(self) for job in jobs)
+            return
+        with contextlib.closing(self.threads.in_turn([partial(self._apart, job) for job in jobs])) as found:
+            for result, evaluations in found:
+                self.ledger.evaluations.update(evaluations)
+                yield result
+
+    def _apart(self, job: Callable[[Objective], T]) -> tuple[T, Counter[str]]:
+        """What a job finds, and its own count of evaluations."""
+        mine = copy(self)
+        mine.ledger = Ledger(phase=self.ledger.phase)
+        return job(mine), mine.ledger.evaluations
 
     def along(self, name: str, index: int, unit: int | None = None) -> Callable[[Any], Array | None]:
         """The outputs as a function of the value of one entry; of one output only when `unit` is given."""
@@ -85,14 +125,13 @@ class Objective:
     def vjp(self, flat: Array, arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """What the layer's own derivative says for a flat cotangent. Its exceptions come through."""
         self.ledger.vjp_calls += 1
-        parts, start = [], 0
-        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
-            size = int(np.prod(shape))
-            parts.append(flat[start : start + size].reshape(shape).astype(dtype))
-            start += size
-        copies = {name: array.copy() for name, array in (arrays or self.arrays).items()}
+        kinds = zip(self.parts, self.shapes, self.dtypes, strict=True)
+        parts = [flat[part].reshape(shape).astype(dtype) for part, shape, dtype in kinds]
         with quiet:
-            return dict(self.layer.vjp(tuple(parts) if self.several else parts[0], **copies))
+            gradients = self.layer.vjp(
+                tuple(parts) if self.several else parts[0], **self._handed(arrays or self.arrays)
+            )
+        return kept(gradients)
 
     def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """The analytic value of every element: for each array a table of its entries by the units."""
@@ -102,7 +141,13 @@ class Objective:
             gradients = self.vjp(cotangent, arrays)
             for name in wrt:
                 columns[name].append(fitted(gradients.get(name), self.arrays[name].shape))
+        if len(cotangents) == 1:
+            return {name: column[:, None].copy() for name, (column,) in columns.items()}
         return {name: np.stack(column, axis=-1) for name, column in columns.items()}
+
+    def contract(self, terms: Array, weights: Array) -> Array:
+        """Contract weighted terms, one for each output on the last axis, to one for each unit."""
+        return self.gather(terms * weights)
 
     def gather(self, terms: Array) -> Array:
         """Contract terms, one for each output on the last axis, to one for each unit."""
@@ -112,6 +157,21 @@ class Objective:
         """Contract independent standard deviations: the root of the sum of squares, without overflow."""
         largest = float(np.max(terms, initial=0.0)) or 1.0
         return np.asarray(largest * np.sqrt(self.gather((terms / largest) ** 2)))
+
+
+LARGE = 2**20  # bytes of an array from which on a copy costs more than most layers
+
+
+def lent(array: Array) -> Array:
+    """The array itself, but not to be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def kept(gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Gradients as they are now: user code may hand out one buffer again and again."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in gradients.items()}
 
 
 class Quiet:
@@ -143,7 +203,9 @@ quiet = Quiet()
 
 
 def flatten(outputs: Sequence[Array]) -> Array:
-    """Outputs laid end to end, in the widest of their dtypes, at least float64."""
+    """Outputs laid end to end, copied, in the widest of their dtypes, at least float64."""
+    if len(outputs) == 1:
+        return outputs[0].astype(np.result_type(outputs[0].dtype, np.float64), "C").reshape(-1)
     flat = [np.ravel(output) for output in outputs]
     joined = np.concatenate(flat) if flat else np.zeros(0)
     return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
@@ -153,6 +215,6 @@ def fitted(gradient: Any, shape: Shape) -> Array:
     """A gradient as a flat float64 column; broadcast if its shape allows, else NaN (plumbing says what is wrong)."""
     try:
         values = np.asarray(gradient, dtype=np.float64)
-        return np.broadcast_to(values, shape).reshape(-1)
+        return (values if values.shape == shape else np.broadcast_to(values, shape).copy()).reshape(-1)
     except (TypeError, ValueError):
-        return np.full(int(np.prod(shape)), np.nan)
+        return np.full(math.prod(shape), np.nan)

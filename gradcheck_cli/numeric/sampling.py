@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +53,7 @@ def chunks(
         made = places - base
         made = (made.imag if np.iscomplexobj(made) else made)[..., None]
         total, relative = noise.total, noise.relative
-        samples = Samples(made, values, middle, objective.weights, objective.gather, total, relative, noise.unit)
+        samples = Samples(made, values, middle, objective.weights, objective.contract, total, relative, noise.unit)
         yield Chunk(part, samples, missing)
 
 
@@ -86,14 +86,13 @@ def evaluate_stacked(
     middle: Array | None = None
     ends = [(start, min(start + rows - 1, points * n)) for start in range(0, points * n, rows - 1)]
 
-    def stack(start: int, stop: int) -> Array:
-        made = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
-        made[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
-        return made.reshape(rows, *array.shape)
+    def outputs(start: int, stop: int, mine: Objective) -> Array | None:
+        stack = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
+        stack[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
+        return stack_outputs(mine, name, stack.reshape(rows, *array.shape), stop - start)
 
-    stacks = [(stop - start, partial(stack, start, stop)) for start, stop in ends]
-    with closing(in_turn(objective, name, stacks)) as outputs:
-        for (start, stop), found in zip(ends, outputs, strict=True):
+    with closing(objective.in_turn([partial(outputs, *both) for both in ends])) as turns:
+        for (start, stop), found in zip(ends, turns, strict=True):
             if found is None or (middle is not None and not np.array_equal(middle, found[0])):
                 return None
             middle = found[0]
@@ -103,34 +102,26 @@ def evaluate_stacked(
     return values.reshape(points, n, -1), middle
 
 
-def in_turn(
-    objective: Objective, name: str, stacks: Sequence[tuple[int, Callable[[], Array]]]
-) -> Generator[Array | None]:
-    """One call of forward_stacked for each stack of one array: rows by outputs, or None if it fails.
-
-    Each is given as the number of its evaluations, counted when its outputs are taken, and what makes it.
-    """
-    calls = [partial(_outputs, objective, name, make) for _, make in stacks]
-    alone = getattr(objective.layer, "one_at_a_time", False)
-    with closing(objective.threads.in_turn(calls, not alone)) as outputs:
-        for (count, _), found in zip(stacks, outputs, strict=True):
-            objective.ledger.evaluations[objective.ledger.phase] += 0 if found is None else count
-            yield found
-
-
-def _outputs(objective: Objective, name: str, make: Callable[[], Array]) -> Array | None:
-    stack = make()
+def stack_outputs(
+    objective: Objective, name: str, stack: Array, evaluations: int, out: Array | None = None
+) -> Array | None:
+    """One call of forward_stacked with one array stacked; rows by outputs, written to `out`, or None if it fails."""
     arrays = {other: array[None].copy() for other, array in objective.arrays.items()} | {name: stack}
+    objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
         with quiet:
             parts = as_outputs(objective.layer.forward_stacked(**arrays))  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
+        objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
-    flat = [np.broadcast_to(part, (len(stack), *part.shape[1:])).reshape(len(stack), -1) for part in parts]
-    joined = np.concatenate(flat, axis=1)
-    if joined.shape[1] != objective.outputs:
+    count = len(stack)
+    whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
+    flat = [part.reshape(count, -1) for part in whole]
+    if sum(part.shape[1] for part in flat) != objective.outputs:
         return None
-    return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
+    if out is None:
+        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in flat)))
+    return np.concatenate(flat, axis=1, out=out)
 
 
 def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise: Noise) -> bool:
@@ -141,7 +132,7 @@ def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise:
         array = objective.arrays[name]
         stack = np.stack([array, array * 1.25]).astype(array.dtype)
         single = [centre, objective.moved({name: stack[1]})]
-        (found,) = in_turn(objective, name, [(2, partial(np.asarray, stack))])
+        found = stack_outputs(objective, name, stack, 2)
         if found is None or any(
             one is not None and not np.allclose(row, one, rtol=1e-12, atol=float(64 * noise.sigma.max(initial=0.0)))
             for row, one in zip(found, single, strict=True)

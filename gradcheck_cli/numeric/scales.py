@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gradcheck_cli.differences.method import Scales
-from gradcheck_cli.layer import Array
+from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.noise import Noise
+from gradcheck_cli.numeric.slabs import slabs
 
 SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
 
 
 def lengths(x: Array) -> Array:
-    """The length scale of each entry of a flat array: its size, or the array's where it is small against that.
+    """The length scale of each entry of a flat array: its size, or the array's where it is small against that."""
+    return np.asarray(np.maximum(np.abs(x).astype(np.float64), ordinary_length(x)))
 
-    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square;
-    denormal sizes do not count.
+
+def shortest(x: Array) -> float:
+    """The smallest of the length scales; 1 where there are no entries."""
+    least = min((float(np.abs(x[part]).min()) for part in slabs(x.size)), default=1.0)
+    return max(least, ordinary_length(x))
+
+
+def largest(x: Array) -> float:
+    """The largest size of an entry; 0 where there are none, NaN where one is."""
+    return float(np.max([np.abs(x[part]).max() for part in slabs(x.size)], initial=0.0))
+
+
+def ordinary_length(x: Array) -> float:
+    """The length scale of an array.
+
+    It is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal sizes
+    do not count.
     """
-    size = np.abs(x).astype(np.float64)
-    nonzero = size[size > 0]
-    typical = 1.0
-    if nonzero.size:
-        largest = float(nonzero.max())
-        rms = largest * float(np.sqrt(np.mean((nonzero / largest) ** 2)))
-        typical = max(rms, SHORTEST) if rms < 1e-3 else 1.0
-    return np.asarray(np.maximum(size, typical))
+    if not 0 < largest(x) < 1e-3 * math.sqrt(x.size):  # else the root mean square cannot be below 1e-3
+        return 1.0
+    rms = root_mean_square(x)
+    return max(rms, SHORTEST) if rms < 1e-3 else 1.0
+
+
+def root_mean_square(x: Array) -> float:
+    """Of the entries that are not zero; 0 where all are."""
+    top = largest(x)
+    if top == 0:
+        return 0.0
+    total, count = 0.0, 0
+    for part in slabs(x.size):
+        total += float(((x[part] / top) ** 2).sum(dtype=np.float64))
+        count += int(np.count_nonzero(x[part]))
+    return top * float(np.sqrt(total / count))
+
+
+def scattered(rng: np.random.Generator, shape: Shape) -> Array:
+    """Random signs and magnitudes in [0.5, 1.5]: errors that such weights add up do not cancel."""
+    u = rng.uniform(-1.0, 1.0, shape)
+    return np.asarray(u + np.copysign(0.5, u))
 
 
 def typical_slope(analytic: Array) -> float:
     """The median size of the analytic values that are not zero; 0 when all are."""
     size = np.abs(analytic[np.isfinite(analytic)])
     size = size[size > 0]
-    return float(np.median(size)) if size.size else 0.0
+    return middle(size)
 
 
 def natural_slope(noise: Noise, length: Array) -> Array:
@@ -41,10 +74,17 @@ def natural_slope(noise: Noise, length: Array) -> Array:
 
 def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
     """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else."""
-    natural = natural_slope(noise, length).mean(axis=1)
-    size = np.where(np.isfinite(analytic), np.abs(analytic), 0.0)
-    slope = size.max(axis=1, initial=0.0)
-    fallback = typical_slope(analytic)
-    slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural)
-    total = np.full(length.shape, float(np.median(noise.total)) if noise.total.size else 0.0)
-    return Scales(length, slope, total, noise.unit)
+    size = np.abs(analytic)
+    size[~np.isfinite(size)] = 0.0
+    slope = size[:, 0] if size.shape[1] == 1 else size.max(axis=1, initial=0.0)
+    if not slope.all():
+        fallback = typical_slope(analytic)
+        slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural_slope(noise, length).mean(axis=1))
+    return Scales(length, slope, np.full(length.shape, middle(noise.total)), noise.unit)
+
+
+def middle(values: Array) -> float:
+    """The median; 0 of nothing."""
+    if values.size < 2:
+        return float(values[0]) if values.size else 0.0
+    return float(np.median(values))

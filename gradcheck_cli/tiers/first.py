@@ -10,6 +10,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
+from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
@@ -20,17 +21,16 @@ EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kin
 def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, int]] | None:
     """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix."""
     scene.objective.ledger.phase = "tier1"
-    point, size = scene.point, scene.x.size
-    left, value, uncertainty = [], np.zeros(size), np.zeros(size)
-    args = (scene.objective, scene.name, maps, scene.steps, point.method, point.noise, point.centre)
-    for swept in shared.sweep(*args):
-        fresh = (scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE) & (scene.sheet.tier[swept.rows, 0] == 1)
-        granted = grant(scene, swept)
-        value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
-        left += [(int(row), 0) for row in swept.rows[~granted[:, 0] & fresh]]
-    if shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
-        return left
-    return None
+    point = scene.point
+    args = (scene.steps, point.method, point.noise, point.centre, scene.copies)
+    swept = shared.sweep(scene.objective, scene.name, maps, *args)
+    value, uncertainty = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
+    if not shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
+        return None
+    left: list[int] = []
+    for rows in slabs(scene.x.size):
+        left += (rows.start + np.flatnonzero(grant(scene, swept.only(rows)))).tolist()
+    return [(row, 0) for row in left]
 
 
 def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
@@ -41,29 +41,34 @@ def sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
         samples = chunk.samples
         changed = (samples.values != samples.centre).any(axis=0)
         moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
-        granted = grant(scene, Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing))
-        left += [(int(chunk.indices[i]), int(unit)) for i, unit in np.argwhere(~granted)]
+        remaining = grant(scene, Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing))
+        left += [(int(chunk.indices[i]), unit) for i, unit in np.argwhere(remaining).tolist()]
     return left
 
 
 def grant(scene: Scene, swept: Shared) -> Array:
-    """Write down the elements that agree; returns which they are."""
+    """Write down the elements that agree, of those that are not settled yet; returns which are left."""
     point, rows, found = scene.point, swept.rows, swept.found
     natural = swept.moved / scene.length[rows][:, None]
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
-    noise = 6 * scene.objective.gather(point.noise.weighted)[None, :] / found.step
-    even = found.mismatch <= EVEN * found.slope + noise
-    zero = (decision == Decision.ZERO) | (decision == Decision.ROUNDING)
-    granted = ((decision == Decision.PASS) | (zero & _sharp(numbers))) & even
-    if point.rule.automatic:
-        granted |= _nothing_moves(scene, rows, found, numbers)
-    granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
-    granted &= scene.sheet.tier[rows] == 1  # what a ladder has settled is not asked again
+    even = found.mismatch <= EVEN * found.slope + point.faint / found.step
+    granted = (decision == Decision.PASS) & even
+    if not granted.all():
+        zero = (decision == Decision.ZERO) | (decision == Decision.ROUNDING)
+        granted |= zero & _sharp(numbers) & even
+        if point.rule.automatic:
+            granted |= _nothing_moves(scene, rows, found, numbers)
+    fresh = scene.sheet.outcome[rows] == INCONCLUSIVE
+    granted &= fresh & ~swept.missing[:, None] & np.isfinite(numbers.analytic)
     _write(scene, rows, granted, decision, numbers, found.step)
-    scene.sheet.slope[rows] = np.nan_to_num(found.slope)
-    scene.sheet.natural[rows] = np.nan_to_num(natural)
-    return np.asarray(granted)
+    scene.sheet.slope[rows] = _finite(found.slope)
+    scene.sheet.natural[rows] = _finite(natural)
+    return np.asarray(fresh & ~granted)
+
+
+def _finite(values: Array) -> Array:
+    return values if np.isfinite(values).all() else np.nan_to_num(values)
 
 
 def _sharp(numbers: Numbers) -> Array:
@@ -73,25 +78,28 @@ def _sharp(numbers: Numbers) -> Array:
     return np.asarray(fine | (size <= numbers.floor))
 
 
-def _nothing_moves(scene: Scene, rows: Array, found: Estimate, numbers: Numbers) -> Array:
+def _nothing_moves(scene: Scene, rows: Array | slice, found: Estimate, numbers: Numbers) -> Array:
     """An analytic zero where the outputs keep every bit, with a difference that would have shown a usual slope."""
     same = (found.slope == 0) & (found.mismatch == 0)
     usual = scene.typical if scene.typical > 0 else scene.natural[rows]
     return np.asarray(same & (numbers.analytic == 0) & (numbers.uncertainty <= numbers.rho * usual))
 
 
-def _write(scene: Scene, rows: Array, granted: Array, decision: Array, numbers: Numbers, step: Array) -> None:
+def _write(scene: Scene, rows: Array | slice, granted: Array, decision: Array, numbers: Numbers, step: Array) -> None:
     """Record what is granted; a stated uncertainty is never below the difference it accepts."""
     bound = np.maximum(numbers.uncertainty, 1.5 * numbers.error)
-    bound = np.where(decision == Decision.ROUNDING, np.maximum(bound, numbers.resolution), bound)
+    usual = decision == Decision.PASS
+    if not usual.all():
+        bound = np.where(decision == Decision.ROUNDING, np.maximum(bound, numbers.resolution), bound)
     columns = {
         "numeric": numbers.numeric,
         "uncertainty": bound,
         "resolution": bound + numbers.rounding + numbers.floor,
         "step": step,
-        "outcome": np.full(granted.shape, PASS),
-        "weak": (decision != Decision.PASS) & is_weak(numbers),
+        "outcome": PASS,
+        "weak": False if usual.all() else ~usual & is_weak(numbers),
     }
+    whole = granted.all()
     for column, values in columns.items():
         table = getattr(scene.sheet, column)
-        table[rows] = np.where(granted, values, table[rows])
+        table[rows] = values if whole else np.where(granted, values, table[rows])
