@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
 from gradcheck_cli.diagnosis.rules import Evidence, explain
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
+from gradcheck_cli.links import by_links, is_chain, wrong_links
 from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
+from gradcheck_cli.numeric.resuming import Resuming
 from gradcheck_cli.numeric.sampling import stacks_agree
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
@@ -28,7 +28,7 @@ from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, v
 from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
-from gradcheck_cli.spec import CheckSpec, Foreign, Given, RunSpec
+from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
 from gradcheck_cli.tiers.point import Limits, Point
 
@@ -38,11 +38,12 @@ MEMORY = 2**30  # bytes
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same over the points of a check."""
+    """What stays the same over the points of a check. A link's plumbing is that of its chain."""
 
     spec: CheckSpec
     layer: Any
     ledger: Ledger
+    is_link: bool = False
     threads: Threads = field(default_factory=Threads)
 
 
@@ -76,7 +77,7 @@ class Attempt:
         """Judge every point. What user code raises, `sys.exit` too, is this check's error."""
         with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet, Threads(spec.threads) as threads:
             try:
-                setting = Setting(spec, build(spec), self.ledger, threads)
+                setting = Setting(spec, build(spec), self.ledger, threads=threads)
                 self.notes = notes_of_layer(setting.layer)
                 self.judged = [judge_point(setting, point) for point in range(spec.points)]
             except KeyboardInterrupt:
@@ -175,35 +176,26 @@ def judge_bench(setting: Setting, number: int, bench: Bench) -> Judged:
     first_vjp(bench, fit_cotangent(setting.spec, bench.outputs, number))
     findings += examine(bench, STRUCTURE)
     bench.second = {}
+    return (judge_chain if is_chain(setting.layer) else judge_numbers)(setting, number, bench, findings)
+
+
+def judge_chain(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
+    """A chain link by link; end to end where that leaves a doubt, and then its wrong link is named."""
+
+    def judge_link(spec: CheckSpec, link: Bench) -> Judged:
+        inner = by_links(spec, number, link, (), judge_link) if is_chain(link.layer) else None
+        return inner or judge_numbers(replace(setting, spec=spec, layer=link.layer, is_link=True), number, link, [])
+
+    judged = by_links(setting.spec, number, bench, findings, judge_link)
+    if judged is not None:
+        return judged
     judged = judge_numbers(setting, number, bench, findings)
-    if hasattr(setting.layer, "link_cotangents") and not judged.passed:
-        judged = replace(judged, findings=(*judged.findings, *wrong_links(setting, number, bench)))
-    return judged
-
-
-def wrong_links(setting: Setting, number: int, bench: Bench) -> Iterator[Finding]:
-    """Check each link of a chain at its actual activations with the cotangent that the analytic chain hands it.
-
-    The last wrong link is where the backward pass goes wrong first.
-    """
-    chain = setting.layer
-    dy = bench.cotangent if bench.several else bench.cotangent[0]
-    wrong = []
-    for k, (link, arrays, handed) in enumerate(
-        zip(chain.links, chain.activations(**bench.arrays), chain.link_cotangents(dy, **bench.arrays), strict=True)
-    ):
-        cotangent = tuple(np.asarray(part) for part in (handed if isinstance(handed, tuple) else (handed,)))
-        given = {name: Given(values=array, dtype=str(array.dtype)) for name, array in arrays.items()}
-        spec = replace(setting.spec, arrays=given, cotangent=cotangent, wrt=None, view="vjp")
-        judged = judge_point(replace(setting, spec=spec, layer=link), number)
-        if not judged.passed:
-            why = next((f.sentence for f in judged.findings if f.severity == "error"), "its elements differ")
-            wrong.append((k, f"link {k} ({chain.labels[k]})", why))
-    if wrong:
-        k, link, why = wrong[-1]
-        others = ", ".join(name for _, name, _ in wrong[:-1])
-        others = f"; {others} {'are' if wrong[2:] else 'is'} wrong too" if others else ""
-        yield Finding("link", "error", None, f"{link} is wrong first, where the backward pass meets it: {why}{others}")
+    if judged.passed:
+        return judged
+    wrong = wrong_links(
+        setting.spec, bench, lambda spec, link: judge_point(replace(setting, spec=spec, layer=link), number)
+    )
+    return replace(judged, findings=(*judged.findings, *wrong))
 
 
 def differentiated(spec: CheckSpec, specs: Mapping[str, ArraySpec], arrays: Mapping[str, Array]) -> tuple[str, ...]:
@@ -251,7 +243,8 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
     fine = finer(bench, spec.dtype)
     work = fine or bench
-    objective = Objective(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
+    kind = Resuming if is_chain(setting.layer) else Objective
+    objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
     objective.several, objective.lends = bench.several, not bench.touched
     limits = limits_of(spec, work)
     objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
@@ -263,10 +256,11 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     analytic = objective.analytic(wrt) if alone else {name: column[:, None] for name, column in columns.items()}
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
-    other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
     ledger.phase = "plumbing"
-    findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
-    findings += optional_members(objective, centre, noise, columns, wrt)
+    if not setting.is_link:
+        other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
+        findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
+        findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()
     rule = Rule(spec.tolerance)
     point = Point(objective, centre, noise, analytic, rounding, rule, method, spec.difference, limits)
@@ -283,4 +277,5 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         notes=notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
+        measured=point,
     )

@@ -64,7 +64,7 @@ class CheckSpec:
     """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
 
     Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
-    probes, unless the check is `exhaustive`.
+    probes; `exhaustive` asks for every element of every array, chains end to end.
     `threads` evaluate large layers; what comes out does not depend on how many they are.
     """
 

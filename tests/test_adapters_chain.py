@@ -59,12 +59,16 @@ def test_diagnosis_sees_every_link_at_its_own_point() -> None:
     chain = chain_of(*CLASSIFIER)
     a = point_of(chain, **{"0.x": (5, 3)})
     dy = np.array(2.0)
-    points, cotangents = chain.activations(**a), chain.link_cotangents(dy, **a)
-    assert [set(point) for point in points] == [{"x", "W", "b"}, {"x"}, {"x", "target"}]
-    np.testing.assert_array_equal(points[1]["x"], chain.links[0].forward(**points[0]))
-    np.testing.assert_array_equal(cotangents[1], chain.links[2].vjp(dy, **points[2])["x"])
-    np.testing.assert_array_equal(cotangents[0], chain.links[1].vjp(cotangents[1], **points[1])["x"])
-    assert cotangents[2] is dy
+    points = chain.link_points(dy, **a)
+    assert [set(point.arrays) for point in points] == [{"x", "W", "b"}, {"x"}, {"x", "target"}]
+    assert [point.handed for point in points] == [(), ("x",), ("x",)]
+    assert points[2].cotangent is dy
+    assert points[0].gradients.keys() == {"x", "W", "b"}
+    np.testing.assert_array_equal(points[2].outputs[0], chain.forward(**a))
+    for link, point, after in zip(chain.links, points, points[1:], strict=False):
+        np.testing.assert_array_equal(after.arrays["x"], link.forward(**point.arrays))
+        np.testing.assert_array_equal(after.arrays["x"], point.outputs[0])
+        np.testing.assert_array_equal(point.cotangent, after.gradients["x"])
 
 
 def test_stacked_forward_is_there_when_every_link_has_it() -> None:

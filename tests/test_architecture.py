@@ -23,6 +23,7 @@ RANKS = {
             ["draws", "compare", "numeric"],
             ["plumbing", "tiers", "diagnosis", "config"],
             ["assemble", "precision"],
+            ["links"],
             ["runner"],
             ["api", "batch"],
             ["cli", "pytest_plugin", "__main__"],

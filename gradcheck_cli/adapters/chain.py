@@ -26,6 +26,27 @@ def _drawn(specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
 
 
 @dataclass(frozen=True)
+class LinkPoint:
+    """One link as a backward pass meets it.
+
+    All its arrays, which of them the link before `handed` on, its outputs (`several` when they are a tuple), the
+    cotangent that the links after it hand back, and what its own vjp makes of that.
+    """
+
+    arrays: Mapping[str, Array]
+    handed: tuple[str, ...]
+    outputs: tuple[Array, ...]
+    several: bool
+    cotangent: Any
+    gradients: Mapping[str, Any]
+
+    @property
+    def cotangents(self) -> tuple[Array, ...]:
+        """The cotangent as a tuple, one for each output."""
+        return as_outputs(self.cotangent)
+
+
+@dataclass(frozen=True)
 class Chain:
     """Links applied in turn.
 
@@ -62,13 +83,13 @@ class Chain:
 
     def forward(self, **arrays: Array) -> Outputs:
         """Apply every link to what the one before hands on."""
-        return self._run("forward", arrays)[1]
+        return self._run("forward", arrays)[-1][1]
 
     def vjp(self, dy: Any, **arrays: Array) -> dict[str, Array]:
         """Walk from the last link to the first; each turns its cotangent into the one of the link before."""
         gradients: dict[str, Array] = {}
-        for k, _, flowing, given in self._backward(dy, arrays):
-            gradients |= {f"{k}.{name}": gradient for name, gradient in given.items() if name not in flowing}
+        for k, link in self._backward(dy, arrays):
+            gradients |= {f"{k}.{name}": one for name, one in link.gradients.items() if name not in link.handed}
         return {name: gradients[name] for name in arrays if name in gradients}
 
     @property
@@ -83,45 +104,49 @@ class Chain:
         lacking = [label for link, label in zip(self.links, self.labels, strict=True) if not _stacks(link)]
         if lacking:
             raise AttributeError(f"no forward_stacked in {', '.join(lacking)}")
-        return lambda **arrays: self._run("forward_stacked", arrays)[1]
+        return lambda **arrays: self._run("forward_stacked", arrays)[-1][1]
+
+    def link_points(self, dy: Any, **arrays: Array) -> list[LinkPoint]:
+        """Each link as the backward pass meets it, in the order of the links."""
+        return [link for _, link in self._backward(dy, arrays)][::-1]
 
     @property
     def one_at_a_time(self) -> bool:
         """Whether a link can't be called by two threads."""
         return any(getattr(link, "one_at_a_time", False) for link in self.links)
 
-    def activations(self, **arrays: Array) -> list[dict[str, Array]]:
-        """For each link all its arrays at this point, what it is handed included."""
-        return self._run("forward", arrays)[0]
+    def outputs(self, **arrays: Array) -> list[Outputs]:
+        """The outputs of every link."""
+        return [y for _, y in self._run("forward", arrays)]
 
-    def link_cotangents(self, dy: Any, **arrays: Array) -> list[Any]:
-        """For each link the cotangent that the vjps of the links after it hand it; the last is `dy`."""
-        return [cotangent for _, cotangent, _, _ in self._backward(dy, arrays)][::-1]
+    def part(self, k: int, stop: int, y: Outputs, arrays: Mapping[str, Array], method: str = "forward") -> Outputs:
+        """The outputs of the link before `stop`, from what is handed to link k on; the links before k are not run."""
+        return self._run(method, arrays, k, stop, y)[-1][1]
 
-    def _run(self, method: str, arrays: Mapping[str, Array]) -> tuple[list[dict[str, Array]], Outputs]:
-        """All arrays of each link, and the outputs of the last."""
-        points: list[dict[str, Array]] = []
-        y: Outputs = ()
-        for k, link in enumerate(self.links):
+    def _run(
+        self, method: str, arrays: Mapping[str, Array], first: int = 0, stop: int | None = None, y: Outputs = ()
+    ) -> list[tuple[dict[str, Array], Outputs]]:
+        """All arrays of each link, and its outputs."""
+        points: list[tuple[dict[str, Array], Outputs]] = []
+        for k, link in enumerate(self.links[first:stop], first):
             mine, outputs = own(arrays, k), as_outputs(y)
             shapes = {name: array.shape for name, array in mine.items()}
             point = dict(zip(self._first(k, len(outputs), shapes), outputs, strict=True)) | mine
-            points.append(point)
             y = getattr(link, method)(**point)
-        return points, y
+            points.append((point, y))
+        return points
 
-    def _backward(
-        self, dy: Any, arrays: Mapping[str, Array]
-    ) -> Iterator[tuple[int, Any, tuple[str, ...], Mapping[str, Array]]]:
-        """From the last link to the first: its number, cotangent, the arrays it was handed, and its gradients."""
-        points = self.activations(**arrays)
+    def _backward(self, dy: Any, arrays: Mapping[str, Array]) -> Iterator[tuple[int, LinkPoint]]:
+        """From the last link to the first."""
+        points = self._run("forward", arrays)
         for k in reversed(range(len(self.links))):
-            flowing = tuple(name for name in points[k] if f"{k}.{name}" not in arrays)
-            gradients = self.links[k].vjp(dy, **points[k])
-            yield k, dy, flowing, gradients
+            point, y = points[k]
+            handed = tuple(name for name in point if f"{k}.{name}" not in arrays)
+            gradients = self.links[k].vjp(dy, **point)
+            yield k, LinkPoint(point, handed, as_outputs(y), isinstance(y, tuple), dy, gradients)
             if k:
-                parts = tuple(self._handed_back(k, name, gradients, points[k][name].shape) for name in flowing)
-                dy = parts[0] if len(parts) == 1 else parts
+                parts = tuple(self._handed_back(k, name, gradients, point[name].shape) for name in handed)
+                dy = parts if isinstance(points[k - 1][1], tuple) else parts[0]
 
     def _handed_back(self, k: int, name: str, gradients: Mapping[str, Array], shape: Shape) -> Array:
         if gradients.get(name) is None:

@@ -32,8 +32,8 @@ class Copies:
         self.locked = self.stack.view()
         self.locked.flags.writeable = False
 
-    def lent(self, objective: Objective) -> Copies:
-        """The same memory for a job with an objective of its own."""
+    def handed(self, objective: Objective) -> Copies:
+        """The same memory for a job that has an objective of its own."""
         mine = copy(self)
         mine.objective = objective
         return mine

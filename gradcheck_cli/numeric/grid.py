@@ -45,6 +45,15 @@ class Grid:
         index[self.order] = [*np.unravel_index(row, self.lengths), *np.unravel_index(column, inner)]
         return int(np.ravel_multi_index(tuple(index.tolist()), self.shape))
 
+    def find(self, index: int) -> tuple[int, int]:
+        """The row and the column of an entry by its flat index in the array."""
+        whole = np.unravel_index(index, self.shape)
+        outer, inner = self.order[: len(self.axes)], self.order[len(self.axes) :]
+        return tuple(  # type: ignore[return-value] # it has two entries
+            int(np.ravel_multi_index([whole[k] for k in axes], [self.shape[k] for k in axes])) if axes else 0
+            for axes in (outer, inner)
+        )
+
     @cached_property
     def owner(self) -> Array:
         """The row that moves each output; -1 where none does."""

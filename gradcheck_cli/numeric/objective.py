@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gradcheck_cli.layer import Array, Differentiable, Shape, as_outputs
+from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
 
 T = TypeVar("T")
@@ -53,9 +53,9 @@ class Objective:
         self.dtypes = tuple(part.dtype for part in cotangent)
         self.several = False
         self.stacks = False
-        self.threads = Threads()
         self.lends = False
         self.costly = False
+        self.threads = Threads()
         flat = flatten(cotangent)
         self.cotangent = flat.astype(np.float64, copy=False)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
@@ -82,10 +82,20 @@ class Objective:
             name: lent(array) if self.lends and array.nbytes > LARGE else array.copy() for name, array in arrays.items()
         }
 
+    def changed(self, changes: Mapping[str, Array]) -> Array:
+        """All outputs with some arrays replaced."""
+        return self.at(self.arrays | dict(changes))
+
+    def stacked(self, name: str, stack: Array) -> Outputs:
+        """Outputs for a stack of one array, of which every output has a row each."""
+        arrays = {other: array[None].copy() for other, array in self.arrays.items()} | {name: stack}
+        with quiet:
+            return self.layer.forward_stacked(**arrays)  # type: ignore[attr-defined, no-any-return]
+
     def moved(self, changes: Mapping[str, Array]) -> Array | None:
         """All outputs with some arrays replaced; None where forward raises or is not finite there."""
         try:
-            values = self.at(self.arrays | dict(changes))
+            values = self.changed(changes)
         except Exception:  # noqa: BLE001 - outside its domain user code may raise anything; the caller steps elsewhere
             return None
         finite = values.size == self.outputs and bool(np.isfinite(values).all())

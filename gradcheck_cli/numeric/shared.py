@@ -27,7 +27,10 @@ GROUPS = 16  # that are evaluated one by one before they are contracted
 
 @dataclass(frozen=True)
 class Shared:
-    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps."""
+    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps.
+
+    Rows are all from the first one on, if they are a slice.
+    """
 
     rows: Array | slice
     found: Estimate
@@ -35,9 +38,10 @@ class Shared:
     missing: Array
 
     def only(self, rows: slice) -> Shared:
-        """Some of all entries."""
+        """Some of the entries."""
         found = Estimate(*(part[rows] for part in vars(self.found).values()))
-        return Shared(rows, found, self.moved[rows], self.missing[rows])
+        mine = rows if isinstance(self.rows, slice) else self.rows[rows]
+        return Shared(mine, found, self.moved[rows], self.missing[rows])
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def sweep(
     def differences(rows: Array, gather: Gather, mine: Objective) -> tuple[Estimate, Array]:
         room = free.pop() if free else Copies.of(mine, name, len(offsets))
         places = snapped(base[rows] + offsets * steps[rows].astype(x.dtype), noise.unit)
-        values, middle = evaluate(mine, name, rows, places, centre, room and room.lent(mine))
+        values, middle = evaluate(mine, name, rows, places, centre, room and room.handed(mine))
         args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
         found = method.combine(Samples(places - base[rows], values, middle, *args))
         gaps = np.zeros((len(rows), 1), bool)

@@ -50,9 +50,11 @@ class Detector:
 
     def moved(self, masks: Array) -> list[Array] | None:
         """For each output, which of its entries (masks first) change when masked ones move; None outside the domain."""
-        changed = self.copies.moved(masks, self.far) if self.copies is not None and len(masks) > 1 else None
+        changed = None
+        if self.copies is not None and len(masks) > 1:
+            changed = self.copies.moved(masks, self.far)
+            self.copies = None if changed is None else self.copies
         if changed is None:
-            self.copies = None
             rows = [self._single(mask) for mask in masks]
             if any(row is None for row in rows):
                 return None
@@ -75,8 +77,7 @@ class Detector:
 
     def slices(self, axis: int, chosen: Array) -> Array:
         """Masks of whole slices along an axis, one for each row of `chosen`."""
-        shape = [-1 if k == axis else 1 for k in range(self.x.ndim)]
-        return np.broadcast_to(chosen.reshape(len(chosen), *shape), (len(chosen), *self.x.shape))
+        return chosen.reshape(len(chosen), *(-1 if k == axis else 1 for k in range(self.x.ndim)))
 
     def tried(self, axis: int, chosen: Array) -> Iterator[tuple[Array, list[Array] | None]]:
         """Move one set of slices after the other, or as many at a time as a stack holds."""
@@ -90,7 +91,7 @@ class Detector:
         """What the middle slice of each axis moves."""
         masks = [self.slices(axis, _middle(self.x.shape[axis])[None])[0] for axis in axes]
         if 1 < len(axes) <= self.together:
-            seen = self.moved(np.array(masks))
+            seen = self.moved(np.array([np.broadcast_to(mask, self.x.shape) for mask in masks]))
             if seen is not None:
                 return [[part[k] for part in seen] for k in range(len(axes))]
         alone = (self.moved(mask[None]) for mask in masks)

@@ -36,8 +36,8 @@ def _judge_large(point: Point, name: str) -> Sheet:
         scene = Scene(point, name)
         left = first.sweep_together(scene, search.structure)
         if left is not None:
-            _settle(scene, left)
-            last.second_opinions(scene)
+            weak = np.flatnonzero(scene.sheet.weak.any(axis=1))
+            search.settle(scene.sheet, sorted({*(row for row, _ in left), *weak.tolist()}))
             last.tied_kinks(scene)
             return scene.sheet
     return search.run()
@@ -50,7 +50,7 @@ def judge_array(scene: Scene) -> Sheet:
     they are not waited for, but everything else is taken back if they ask for other steps.
     """
     pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
-    at_once = bool(scene.maps) or scene.x.size <= WORTHWHILE
+    at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
     left = _sweep(scene, everything if at_once else scene.pilots)
     _settle(scene, [at for at in left if at[0] in pilots])
     others = [at for at in left if at[0] not in pilots]
@@ -71,9 +71,9 @@ def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
 
 def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
-    if scene.maps:
-        left = first.sweep_together(scene, scene.maps)
+    if scene.maps or scene.head is not None:
+        left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)
         if left is not None:
             return left
-        scene.maps = ()
+        scene.maps, scene.head = (), None
     return first.sweep(scene, rows)

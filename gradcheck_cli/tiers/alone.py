@@ -27,21 +27,13 @@ class Alone:
         self.objective, self.name, self.index, self.ask = objective, name, index, ask
         self.known: dict[Any, Array | None] = {}
 
-    def _array(self, value: Any) -> Array:
-        array = self.objective.arrays[self.name]
-        changed = array.astype(np.result_type(array, value.dtype))
-        changed.reshape(-1)[self.index] = value
-        return changed
-
     def forward(self, **arrays: Array) -> tuple[Array, ...]:
         """The outputs at another value of the entry."""
         value = arrays[self.name][0]
-        if value.dtype != self.objective.arrays[self.name].dtype:
-            found = self.objective.moved({self.name: self._array(value)})
-        else:
-            if value not in self.known:
-                self.known[value] = self.ask(value)
-            found = self.known[value]
+        key = (value.dtype, value)
+        if key not in self.known:
+            self.known[key] = self.ask(value)
+        found = self.known[key]
         if found is None:
             raise ArithmeticError("forward can't be evaluated there")
         return parted(found, self.objective)
@@ -49,9 +41,17 @@ class Alone:
     def vjp(self, dy: Any, **arrays: Array) -> Mapping[str, Array]:
         """The gradient with respect to the entry."""
         flat = np.concatenate([np.ravel(part) for part in (dy if isinstance(dy, tuple) else (dy,))])
-        moved = self.objective.arrays | {self.name: self._array(arrays[self.name][0])}
+        value = arrays[self.name]
+        moved = self.objective.arrays | {self.name: replaced(self.objective.arrays[self.name], [self.index], value)}
         gradient = np.asarray(self.objective.vjp(flat, moved)[self.name])
         return {self.name: gradient.reshape(-1)[self.index : self.index + 1]}
+
+
+def replaced(array: Array, indices: Sequence[int], values: Array) -> Array:
+    """An array with other values at some places, in their precision."""
+    changed = array.astype(np.result_type(array, values))
+    changed.reshape(-1)[indices] = values
+    return changed
 
 
 def parted(flat: Array, objective: Objective) -> tuple[Array, ...]:
@@ -66,7 +66,7 @@ class Turn(threading.Thread):
     def __init__(self, place: tuple[int, int], job: Callable[[Ask], None]) -> None:
         super().__init__(daemon=True)
         self.row, self.index = place
-        self.job = job
+        self.job, self.context = job, copy_context()
         self.question: Any = None
         self.answer: Array | None = None
         self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
@@ -117,19 +117,18 @@ def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Tu
 
 
 def _answer(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
-    """Evaluate all questions at once; one by one where that fails, for one of them may lie outside the domain."""
-    if not turns:
-        return
-    values = _moved(objective, grid, turns)
+    """Evaluate all questions of one kind at once; one by one where that fails, for one may lie outside the domain."""
+    kinds: dict[Any, list[Turn]] = {}
     for turn in turns:
-        found = values if values is not None or len(turns) == 1 else _moved(objective, grid, [turn])
-        if found is not None and len(turns) > 1:
-            found = np.where(grid.owner == turn.row, found, centre)
-        turn.answer = found
+        kinds.setdefault(turn.question.dtype, []).append(turn)
+    for alike in kinds.values():
+        values = _moved(objective, grid, alike)
+        for turn in alike:
+            turn.answer = values if values is not None or len(alike) == 1 else _moved(objective, grid, [turn])
+            if turn.answer is not None and len(alike) > 1:
+                turn.answer = np.where(grid.owner == turn.row, turn.answer, centre)
 
 
 def _moved(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> Array | None:
-    array = objective.arrays[grid.name].copy()
-    for turn in turns:
-        array.reshape(-1)[turn.index] = turn.question
-    return objective.moved({grid.name: array})
+    array, values = objective.arrays[grid.name], np.array([turn.question for turn in turns])
+    return objective.moved({grid.name: replaced(array, [turn.index for turn in turns], values)})

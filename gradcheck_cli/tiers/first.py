@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gradcheck_cli.compare import Decision, Numbers, is_weak
 from gradcheck_cli.differences.method import Estimate
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import shared
+from gradcheck_cli.numeric import heads, shared
+from gradcheck_cli.numeric.heads import Head
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.slabs import slabs
@@ -23,13 +26,30 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
     scene.objective.ledger.phase = "tier1"
     point = scene.point
     args = (scene.steps, point.method, point.noise, point.centre, scene.copies)
-    swept = shared.sweep(scene.objective, scene.name, maps, *args)
-    value, uncertainty = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
-    if not shared.confirmed(scene.objective, point.noise, scene.name, scene.steps, value, uncertainty):
+    return _confirmed(scene, [shared.sweep(scene.objective, scene.name, maps, *args)])
+
+
+def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
+    """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
+    scene.objective.ledger.phase = "tier1"
+    point = scene.point
+    args = (scene.objective, head, scene.name, scene.steps, point.method, point.noise, point.centre)
+    return _confirmed(scene, list(heads.sweep(*args)))
+
+
+def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] | None:
+    """Grant what agrees, if a difference of the whole array at once confirms the values; None if it does not."""
+    everything, seen = np.arange(scene.x.size), 0
+    value, uncertainty = np.zeros(scene.x.size), np.zeros(scene.x.size)
+    for swept in sweeps:
+        value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
+        seen += len(swept.missing)
+    args = (scene.objective, scene.point.noise, scene.name, scene.steps, value, uncertainty)
+    if seen < scene.x.size or not shared.confirmed(*args):
         return None
     left: list[int] = []
-    for rows in slabs(scene.x.size):
-        left += (rows.start + np.flatnonzero(grant(scene, swept.only(rows)))).tolist()
+    for part in (swept.only(few) for swept in sweeps for few in slabs(len(swept.missing))):
+        left += everything[part.rows][grant(scene, part)[:, 0]].tolist()
     return [(row, 0) for row in left]
 
 
@@ -59,7 +79,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
         granted |= zero & _sharp(numbers) & even
         if point.rule.automatic:
             granted |= _nothing_moves(scene, rows, found, numbers)
-    fresh = scene.sheet.outcome[rows] == INCONCLUSIVE
+    fresh = (scene.sheet.outcome[rows] == INCONCLUSIVE) & (scene.sheet.tier[rows] == 1)  # on no ladder yet
     granted &= fresh & ~swept.missing[:, None] & np.isfinite(numbers.analytic)
     _write(scene, rows, granted, decision, numbers, found.step)
     scene.sheet.slope[rows] = _finite(found.slope)

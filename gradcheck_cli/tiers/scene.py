@@ -13,6 +13,7 @@ from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.copies import Copies
+from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
@@ -183,11 +184,19 @@ class Scene:
         maps = detect(self.objective, self.name, self.length, self.point.centre, self.copies)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
 
+    @Once
+    def head(self) -> Head | None:
+        """The part of a chain in which elements may share evaluations, where the whole has no such structure."""
+        if self.maps or self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
+            return None
+        self.objective.ledger.phase = "structure"
+        return head_of(self.objective, self.name, self.length)
+
     def forget(self) -> Array:
-        """Take everything back but what pilots settled; returns the entries that are open now."""
-        settled = np.zeros(self.analytic.shape, bool)
-        settled[self.pilots] = self.sheet.outcome[self.pilots] != INCONCLUSIVE
-        self.sheet = self.sheet.only(settled)
+        """Take everything back but what pilots found on ladders; returns the entries that are open now."""
+        settled, sheet = np.zeros(self.analytic.shape, bool), self.sheet
+        settled[self.pilots] = (sheet.outcome[self.pilots] != INCONCLUSIVE) | (sheet.tier[self.pilots] > 1)
+        self.sheet = sheet.only(settled)
         return np.flatnonzero(~settled.all(axis=1))
 
     def learn(self) -> bool:

@@ -27,8 +27,9 @@ from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
-TOGETHER = 8  # elements that are explored in full at once
+TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
 SAMPLE = 65_536  # elements that stand for the typical slope
+COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
 
 
 class Search:
@@ -113,6 +114,12 @@ class Search:
             resolution = float(reached[fine].max(initial=0.0))
         return replace(sheet, searched=Searched(indices, grid.rows * grid.columns, covered, resolution))
 
+    def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
+        """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
+        found = self._judged([self.grid.find(row) for row in rows])
+        for column in COLUMNS:
+            getattr(sheet, column)[list(rows)] = getattr(found, column)
+
     def _judged(self, places: Sequence[tuple[int, int]]) -> Sheet:
         """Single elements by the full method, those of different rows at once."""
         self.objective.ledger.phase = "visited"
@@ -120,8 +127,8 @@ class Search:
         waiting = list(places)
         while waiting:
             batch = list({place[0]: place for place in reversed(waiting)}.values())
-            if self.proven < PROVEN and len(batch) > TOGETHER:
-                batch = batch[:PROVEN]  # what these go through is spared the others
+            # what the first of many go through is spared the others
+            batch = batch[: PROVEN if self.proven < PROVEN and len(batch) > TOGETHER else MOST]
             waiting = [place for place in waiting if place not in batch]
             in_turns(self.objective, self.grid, self.point.centre, [self._turn(place, sheets) for place in batch])
             self.proven += sum(int((sheets[place].outcome == FAIL).sum()) for place in batch)
@@ -153,6 +160,5 @@ def joined(name: str, sheets: Sequence[Sheet]) -> Sheet:
     """One sheet of the entries of several."""
     if not sheets:
         return Sheet.blank(name, np.zeros((0, 1)), "central")
-    names = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
-    columns: dict[str, Any] = {column: np.concatenate([getattr(sheet, column) for sheet in sheets]) for column in names}
+    columns: dict[str, Any] = {c: np.concatenate([getattr(sheet, c) for sheet in sheets]) for c in COLUMNS}
     return Sheet(name, sheets[0].usual, **columns)
