@@ -195,6 +195,15 @@ def test_slices_of_one_colour_reach_nothing_in_common() -> None:
         assert reach[members].sum(axis=0).max() == 1
 
 
+def test_what_is_tied_is_found_awake_on_one_side() -> None:
+    x = np.zeros(12)
+    objective = Objective(Made(lambda x: np.maximum(x, np.append(x[1:], -1.0)), lambda dy, x: dy), {"x": x}, [x])
+    (found,) = detect(objective, "x", np.ones(12), x)
+    (reach,) = found.reach
+    assert reach is not None
+    assert reach.tolist() == [[i - 1 <= j <= i for j in range(12)] for i in range(12)]
+
+
 def test_shots_count_the_colours_and_the_other_axes() -> None:
     layer = LAYERS["linear"](in_features=9, out_features=7)
     arrays = {key: np.ones(spec.shape) * 0.5 for key, spec in layer.arrays(x=(8, 9)).items()}
