@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.numeric.scales import median
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,8 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
     tops = [float(part.max()) for part in seen]
     where = everything[int(np.argmax(tops))]
     at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
-    median = float(np.median(decided)) if decided.size else float("inf")
-    return Resolution(median, max(tops), at.label(where[1].name))
+    middle = median(decided) if decided.size else float("inf")
+    return Resolution(middle, max(tops), at.label(where[1].name))
 
 
 def _resolutions(sheet: Sheet) -> Array:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from gradcheck_cli.evidence import UNIT32, UNIT64, K, LadderEstimate, Status, Trace
 from gradcheck_cli.layer import Array
 from gradcheck_cli.spec import Tolerance
+from gradcheck_cli.values import dataclass
 
 FLOOR = 256.0  # times u T is the working precision: smaller differences are rounding
 NOTHING = 64.0  # times u S is what cancellation in a VJP may leave of a zero

@@ -195,10 +195,16 @@ def test_slices_of_one_colour_reach_nothing_in_common() -> None:
         assert reach[members].sum(axis=0).max() == 1
 
 
-def test_what_is_tied_is_found_awake_on_one_side() -> None:
-    x = np.zeros(12)
-    objective = Objective(Made(lambda x: np.maximum(x, np.append(x[1:], -1.0)), lambda dy, x: dy), {"x": x}, [x])
-    (found,) = detect(objective, "x", np.ones(12), x)
+def half_asleep(x: Array) -> Array:
+    """Each entry, and the next one where it is positive."""
+    return x + np.maximum(0.0, np.append(x[1:], -9.0))
+
+
+def test_what_is_awake_on_one_side_only_is_seen() -> None:
+    x = np.ones(12)
+    x[[1, 3, 8, 10]] = 0.0
+    objective = Objective(Made(half_asleep, lambda dy, x: dy), {"x": x}, [x])
+    (found,) = detect(objective, "x", np.ones(12), half_asleep(x))
     (reach,) = found.reach
     assert reach is not None
     assert reach.tolist() == [[i - 1 <= j <= i for j in range(12)] for i in range(12)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from gradcheck_cli.differences.method import Estimate, Samples, Scales
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, moved
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 def sided(samples: Samples) -> Estimate:

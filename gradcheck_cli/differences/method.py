@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
 from gradcheck_cli.numeric.sampling import CHUNK_BYTES, STACK_BYTES, snapped
 from gradcheck_cli.numeric.shared import Groups, Shared, evaluate
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

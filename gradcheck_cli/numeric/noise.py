@@ -7,7 +7,7 @@ a few thousand ulps apart hold no trace of a smooth function, only its noise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.slabs import slabs
+from gradcheck_cli.values import dataclass
 
 OFFSETS = (-3, -2, -1, 1, 2, 3)
 LINES: dict[np.dtype[Any], tuple[int, int]] = {

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
+from gradcheck_cli.values import dataclass, field
 
 T = TypeVar("T")
 

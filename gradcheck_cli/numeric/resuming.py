@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric.objective import Objective, flatten, quiet
+from gradcheck_cli.values import dataclass
 
 
 def link_of(name: str) -> int:

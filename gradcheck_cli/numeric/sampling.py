@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,6 +13,7 @@ from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 2_000_000  # of one stack, so that it stays in cache
 CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements

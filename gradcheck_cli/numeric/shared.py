@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.values import dataclass
 
 Gather: TypeAlias = Callable[[Array, Array], Array]
 

@@ -10,7 +10,6 @@ Source: Curtis, Powell, Reid, On the estimation of sparse Jacobian matrices, IMA
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import scattered
+from gradcheck_cli.values import dataclass
 
 LOCAL = 3  # a slice that moves at most a third of an output axis may be local to it
 SLICES = 64  # the longest axis whose slices are tried one by one

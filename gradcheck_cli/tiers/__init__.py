@@ -13,7 +13,6 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.tiers import climb, first, last
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
-from gradcheck_cli.tiers.search import Search
 
 
 def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
@@ -30,6 +29,8 @@ def _is_large(point: Point, name: str) -> bool:
 
 def _judge_large(point: Point, name: str) -> Sheet:
     """Visit every element if the structure makes it cheap, else search the array."""
+    from gradcheck_cli.tiers.search import Search  # which small runs never need
+
     search = Search(point, name, judge_array)
     size = point.objective.arrays[name].size
     if search.structure and point.limits is not None and not point.limits.crossed_by(search.grid.columns, size):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from gradcheck_cli.numeric import second
 from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.spec import Difference
+from gradcheck_cli.values import dataclass
 
 VISIT = 2  # evaluations for each element
 DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
 from gradcheck_cli.tiers.point import Once, Point
+from gradcheck_cli.values import dataclass
 
 CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
