@@ -195,16 +195,15 @@ def test_slices_of_one_colour_reach_nothing_in_common() -> None:
         assert reach[members].sum(axis=0).max() == 1
 
 
-def half_asleep(x: Array) -> Array:
-    """Each entry, and the next one where it is positive."""
-    return x + np.maximum(0.0, np.append(x[1:], -9.0))
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_is_awake_on_one_side_only_is_seen(side: float) -> None:
+    def next_on_one_side(x: Array) -> Array:
+        return x + np.maximum(0.0, side * np.append(x[1:], -9.0 * side))
 
-
-def test_what_is_awake_on_one_side_only_is_seen() -> None:
-    x = np.ones(12)
+    x = np.full(12, side)
     x[[1, 3, 8, 10]] = 0.0
-    objective = Objective(Made(half_asleep, lambda dy, x: dy), {"x": x}, [x])
-    (found,) = detect(objective, "x", np.ones(12), half_asleep(x))
+    objective = Objective(Made(next_on_one_side, lambda dy, x: dy), {"x": x}, [x])
+    (found,) = detect(objective, "x", np.ones(12), next_on_one_side(x))
     (reach,) = found.reach
     assert reach is not None
     assert reach.tolist() == [[i - 1 <= j <= i for j in range(12)] for i in range(12)]
