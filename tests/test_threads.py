@@ -14,13 +14,14 @@ import pytest
 from gradcheck_cli.adapters.chain import Chain
 from gradcheck_cli.adapters.formula import Formula
 from gradcheck_cli.batch.fingerprint import fingerprint
+from gradcheck_cli.cli.process import run_process
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 from gradcheck_cli.numeric import copies, sampling
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Rows, Verdict
 from gradcheck_cli.runner import run_check
-from gradcheck_cli.spec import CheckSpec, Given
+from gradcheck_cli.spec import CheckSpec, Given, RunSpec
 
 
 def test_results_come_in_turn() -> None:
@@ -192,3 +193,17 @@ def test_where_stacks_fail_single_calls_are_made_by_one_thread(monkeypatch: pyte
 def test_threads_are_no_part_of_what_was_asked() -> None:
     asked = spec(LAYERS["relu"](), {"x": (2,)})
     assert fingerprint(asked, Rows()) == fingerprint(replace(asked, threads=4), Rows())
+
+
+@pytest.mark.parametrize("words", [["check", "softmax", "x:5"], ["run", "configs/homework/as_printed.yaml"]])
+def test_the_commands_pass_the_number_on(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunSpec] = []
+    for command in ("check", "run"):
+        monkeypatch.setattr(f"gradcheck_cli.cli.{command}.execute", lambda spec, *_: asked.append(spec))
+    assert run_process([*words, "--threads", "3"]) == 0
+    assert run_process(words) == 0
+    assert [{check.threads for check in spec.checks} for spec in asked] == [{3}, {1}]
+
+
+def test_no_threads_are_refused() -> None:
+    assert run_process(["check", "softmax", "--threads", "0"]) == 2
