@@ -47,7 +47,13 @@ class Detector:
         self.objective, self.name, self.centre, self.copies = objective, name, centre, copies
         self.x = objective.arrays[name]
         self.shift = scattered(np.random.default_rng(1), self.x.shape)
-        self.far = (self.x + self.shift * length.reshape(self.x.shape)).astype(self.x.dtype)
+        self.length = length.reshape(self.x.shape)
+        self._look(1)
+
+    def _look(self, side: int) -> None:
+        """Choose the side to which everything moves: what is tied with another entry is awake on one of them only."""
+        self.side = side * self.shift
+        self.far = (self.x + self.side * self.length).astype(self.x.dtype)
 
     def moved(self, masks: Array) -> list[Array] | None:
         """For each output, which of its entries (masks first) change when masked ones move; None outside the domain."""
@@ -65,7 +71,7 @@ class Detector:
 
     def _single(self, mask: Array) -> Array | None:
         """One call, a little way where the other place is outside the domain; None where both are."""
-        for place in (lambda: self.far, lambda: (self.x * (1 + 0.25 * self.shift)).astype(self.x.dtype)):
+        for place in (lambda: self.far, lambda: (self.x * (1 + 0.25 * self.side)).astype(self.x.dtype)):
             values = self.objective.moved({self.name: np.where(mask, place(), self.x)})
             if values is not None:
                 return np.asarray(values != self.centre)
@@ -81,12 +87,14 @@ class Detector:
         return chosen.reshape(len(chosen), *(-1 if k == axis else 1 for k in range(self.x.ndim)))
 
     def tried(self, axis: int, chosen: Array) -> Iterator[tuple[Array, list[Array] | None]]:
-        """Move one set of slices after the other, or as many at a time as a stack holds."""
-        start = 0
-        while start < len(chosen):
-            part = chosen[start : start + self.together]
-            start += len(part)
-            yield part, self.moved(self.slices(axis, part))
+        """Move one set of slices after the other, or as many at a time as a stack holds, to either side."""
+        for side in (1, -1):
+            start = 0
+            self._look(side)
+            while start < len(chosen):
+                part = chosen[start : start + self.together]
+                start += len(part)
+                yield part, self.moved(self.slices(axis, part))
 
     def middles(self, axes: Sequence[int]) -> list[list[Array] | None]:
         """What the middle slice of each axis moves."""

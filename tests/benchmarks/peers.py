@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -25,7 +25,7 @@ from tests.benchmarks.works import Work
 
 Values = Mapping[str, Array]
 STEP = 1e-5  # what course code takes
-OURS, FAST = "gradcheck", "torch gradcheck, fast mode"
+OURS, FAST, THREADED = "gradcheck", "torch gradcheck, fast mode", "gradcheck, 2 threads"
 NAMED = 100  # elements that are kept where some are to be named
 FEW = 100_000  # elements up to which all are kept to measure their errors
 
@@ -86,8 +86,9 @@ def check_spec(work: Work) -> CheckSpec:
     return CheckSpec(work.name, work.name, work.layer, work.name, given, cotangent, view=work.view)
 
 
-def _gradcheck(work: Work) -> Prepared:
-    spec, kept = check_spec(work), Rows(limit=NAMED, beyond=NAMED) if isinstance(work.layer, Spoiled) else Rows()
+def _gradcheck(work: Work, threads: int = 1) -> Prepared:
+    spec = replace(check_spec(work), threads=threads)
+    kept = Rows(limit=NAMED, beyond=NAMED) if isinstance(work.layer, Spoiled) else Rows()
     return Prepared(
         lambda: run_check(spec, kept),
         lambda result: result.evaluations,
@@ -270,4 +271,5 @@ PEERS = (
     Peer("jax check_grads", _jax, "jax", per_element=False),
     Peer("autograd check_grads", _autograd, "autograd", per_element=False),
 )
-BY_NAME: Mapping[str, Peer] = {peer.who: peer for peer in PEERS}
+TWO = Peer(THREADED, partial(_gradcheck, threads=2), works=("threads",))
+BY_NAME: Mapping[str, Peer] = {peer.who: peer for peer in (*PEERS, TWO)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -149,7 +149,10 @@ QUICK: dict[str, Callable[[], Work]] = {
     "W3": lambda: network(3, 4, 5, 3),
     "W4": lambda: convolution(1, 2, 3, 4),
 }
+SPREAD: dict[str, Callable[[], Work]] = {"threads": lambda: replace(convolution(4, 16, 32, 32), name="threads")}
+SPREAD_QUICK: dict[str, Callable[[], Work]] = {"threads": lambda: replace(convolution(1, 2, 3, 4), name="threads")}
 ABOUT = {
+    "threads": "conv2d 3×3, 16 to 32 channels, 32×32, batch 4, 70,176 elements",
     "W1": "linear 64 to 64, batch 32, scalar objective, 6,208 elements",
     "W2": "softmax with β, Jacobian 256×256",
     "W3": "linear, relu, linear, softmax cross-entropy, batch 32, 6,858 elements",
