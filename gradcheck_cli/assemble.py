@@ -61,19 +61,25 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
     excess[errors == 0] = 0.0
     order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
-    size = points[0][1].outcome.size
-    worst = tuple(_element(points[k // size], k % size, view) for k in order.tolist())
+    starts = np.cumsum([0, *(sheet.outcome.size for _, sheet in points)])
+    numbers = np.searchsorted(starts, order, side="right") - 1
+    worst = tuple(_element(points[p], int(k - starts[p]), view) for p, k in zip(numbers, order, strict=True))
     finite = np.isfinite(errors)
     scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
     count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    searched = [sheet.searched for _, sheet in points if sheet.searched is not None]
+    missing = sum(one.elements - one.indices.size for one in searched)
+    covered = sum(one.covered for one in searched)
     return ArrayResult(
         name=name,
         shape=points[0][0].shapes[name],
-        elements=codes.size,
+        elements=codes.size + missing,
         visited=codes.size,
+        covered=covered,
+        covered_resolution=max((one.resolution for one in searched), default=None),
         passed=count[PASS],
         kinks=count[KINK],
-        inconclusive=count[INCONCLUSIVE],
+        inconclusive=count[INCONCLUSIVE] + missing - covered,
         failed=count[FAIL],
         nonfinite=count[NONFINITE],
         max_abs_error=float(errors[finite].max(initial=0.0)) if finite.all() else float("nan"),
@@ -86,10 +92,11 @@ def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     judged, sheet = where
     row, unit = divmod(k, sheet.outcome.shape[1])
     shape = judged.shapes[sheet.name]
+    place = row if sheet.searched is None else int(sheet.searched.indices[row])
     number, output = locate(judged.outputs, unit)
     alone = len(judged.outputs) == 1
     return Element(
-        index=tuple(int(i) for i in np.unravel_index(row, shape)),
+        index=tuple(int(i) for i in np.unravel_index(place, shape)),
         analytic=float(sheet.analytic[row, unit]),
         numeric=float(sheet.numeric[row, unit]),
         uncertainty=float(sheet.uncertainty[row, unit]),

@@ -161,11 +161,13 @@ def explored(case: Case) -> bool:
 
 
 def not_rounding(case: Case) -> bool:
-    """Rounding of intermediate values of natural size cannot make the error."""
-    step, slope = case.found.step, float(case.numbers.slope)
-    still = all(case.seen.levels[i].same for i in case.found.block)
+    """Rounding of intermediate values of natural size cannot make the error, at some level within the length scale."""
+    slope, levels = float(case.numbers.slope), [case.seen.levels[i] for i in case.found.block]
+    still = all(level.same for level in levels)
     outputs = (1e4 if still else 16) * max(case.unit, UNIT64) * case.seen.magnitude
-    return step <= case.length and case.error > max(8 * case.unit * case.length * slope, outputs) / step
+    most = max(8 * case.unit * case.length * slope, outputs)
+    alike = (level.step for level in levels if abs(level.value - case.found.value) <= case.error / 4)
+    return any(step <= case.length and case.error > most / step for step in (case.found.step, *alike))
 
 
 def no_kink(case: Case) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 
 from gradcheck_cli.assemble import Judged, notes_of
 from gradcheck_cli.draws import draw_cotangent
+from gradcheck_cli.numeric.closing import Probe, directional
 from gradcheck_cli.numeric.noise import AnalyticNoise, Noise
 from gradcheck_cli.numeric.objective import Objective, fitted, flatten, quiet
-from gradcheck_cli.numeric.probe import Probe, directional
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.precision import finer, judge_rounding
@@ -104,6 +104,7 @@ def _judge_links(spec: CheckSpec, bench: Bench, judge: JudgeLink) -> dict[int, J
             cotangent=at.cotangents,
             gradients=at.gradients,
             several=at.several,
+            seconds=bench.seconds,
         )
         judged[k] = judge(mine, link)
         if not _is_right(judged[k]):
@@ -112,8 +113,8 @@ def _judge_links(spec: CheckSpec, bench: Bench, judge: JudgeLink) -> dict[int, J
 
 
 def _is_right(link: Judged) -> bool:
-    """Whether every element is right beyond doubt."""
-    return link.passed and all((sheet.outcome <= KINK).all() for sheet in link.sheets)
+    """Whether every element has been visited and is right beyond doubt."""
+    return link.passed and all((sheet.outcome <= KINK).all() and sheet.searched is None for sheet in link.sheets)
 
 
 def _composed(bench: Bench, links: Mapping[int, Judged]) -> tuple[Point, tuple[Sheet, ...]]:

@@ -29,7 +29,10 @@ from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
-from gradcheck_cli.tiers.scene import Point
+from gradcheck_cli.tiers.scene import Limits, Point
+
+PATIENCE, LEAST = 30.0, 200  # seconds that the elements of one array may take by default, and evaluations that are fine
+MEMORY = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ def judge_bench(setting: Setting, number: int, bench: Bench) -> Judged:
         return Judged(number, (), tuple(findings), ())
     first_vjp(bench, fit_cotangent(setting.spec, bench.outputs, number))
     findings += examine(bench, STRUCTURE)
+    bench.second = {}
     return (judge_chain if is_chain(setting.layer) else judge_numbers)(setting, number, bench, findings)
 
 
@@ -224,6 +228,14 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
     return tuple(part.astype(output.dtype) for part, output in zip(given, outputs, strict=True))
 
 
+def limits_of(spec: CheckSpec, bench: Bench) -> Limits | None:
+    """What visiting the elements of one array may cost, from the time that forward took; None where all are visited."""
+    if spec.exhaustive or spec.view != "vjp":
+        return None
+    affordable = max(LEAST, int(PATIENCE / bench.seconds))
+    return Limits(spec.budget or affordable, spec.max_memory or MEMORY)
+
+
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
     """Noise, linearity and the three tiers, in the precision that suits the layer."""
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
@@ -231,21 +243,25 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     work = fine or bench
     kind = Resuming if is_chain(setting.layer) else Objective
     objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
-    objective.several = bench.several
+    objective.several, objective.lends = bench.several, not bench.touched
+    limits = limits_of(spec, work)
+    objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
     centre = flatten(work.outputs)
     ledger.phase = "noise"
     noise = measure(objective, wrt, centre)
-    analytic = objective.analytic(wrt)
+    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
+    alone = spec.view == "jacobian"
+    analytic = objective.analytic(wrt) if alone else {name: column[:, None] for name, column in columns.items()}
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
     objective.stacks = stacks_agree(objective, wrt, centre, noise)
     ledger.phase = "plumbing"
     if not setting.is_link:
         other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
         findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
-        columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
         findings += optional_members(objective, centre, noise, columns, wrt)
     method = METHODS[spec.difference.method if spec.difference else "central"]()
-    point = Point(objective, centre, noise, analytic, rounding, Rule(spec.tolerance), method, spec.difference)
+    rule = Rule(spec.tolerance)
+    point = Point(objective, centre, noise, analytic, rounding, rule, method, spec.difference, limits)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
     if fine is not None:
         low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, ledger)

@@ -63,7 +63,8 @@ class Foreign(Protocol):
 class CheckSpec:
     """One check. `cotangent` has one array for each output; `file`, `line`, `column` say where it was written.
 
-    `exhaustive` asks for every element of every array, chains end to end.
+    Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
+    probes; `exhaustive` asks for every element of every array, chains end to end.
     """
 
     id: str
@@ -82,8 +83,10 @@ class CheckSpec:
     expect: Literal["pass", "fail"] = "pass"
     expect_arrays: tuple[str, ...] | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
-    exhaustive: bool = False
     timeout: float | None = None
+    exhaustive: bool = False
+    budget: int | None = None
+    max_memory: int | None = None
     file: str | None = None
     line: int | None = None
     column: int | None = None

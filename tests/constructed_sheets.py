@@ -53,7 +53,7 @@ def sheet_of(name: str, right: Array, wrong: Array, doubt: float = 1e-10, units:
         "rounded": np.zeros(analytic.shape, bool),
         "reason": np.full(analytic.shape, None, object),
     }
-    return SimpleNamespace(name=name, **(everything | columns))
+    return SimpleNamespace(name=name, searched=None, **(everything | columns))
 
 
 @dataclass(frozen=True)

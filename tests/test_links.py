@@ -149,8 +149,8 @@ def test_a_chain_that_is_wrong_though_every_link_is_right_is_caught_by_the_probe
     (finding,) = [finding for finding in found.findings if finding.rule == "composition"]
     assert (finding.severity, finding.array) == ("error", None)
     assert finding.sentence == (
-        "every link is right by itself, with the arrays that it is handed here: inside the chain one does "
-        "something else; look for state, caches, or what depends on how an array lies in memory"
+        "every link is right by itself, with the arrays that it is handed here: inside the chain one does something "
+        "else; look for state, caches, or what depends on how an array lies in memory"
     )
 
 

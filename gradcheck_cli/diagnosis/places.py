@@ -210,10 +210,11 @@ def single_elements(suspect: Suspect) -> Finding | None:
 
 
 def _one(suspect: Suspect, position: int) -> str:
-    return f"{suspect.at(position)}{_times(suspect, position)}"
+    return f"{suspect.at(position)}{times(suspect, position)}"
 
 
-def _times(suspect: Suspect, position: int) -> str:
+def times(suspect: Suspect, position: int) -> str:
+    """The analytic value over the numeric one, where that is a number to speak of."""
     ratio = suspect.analytic.flat[position] / suspect.numeric.flat[position]
     return f" ({ratio_text(ratio)} times)" if np.isfinite(ratio) and 1e-3 < abs(ratio) < 1e3 else ""
 

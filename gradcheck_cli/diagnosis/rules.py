@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gradcheck_cli.diagnosis import coupling, extremes, ordering, places, scaling, terms
+from gradcheck_cli.diagnosis.searched import wrong_ones
 from gradcheck_cli.diagnosis.suspect import Evidence, Suspect
 from gradcheck_cli.results import Finding
 
@@ -73,7 +74,7 @@ def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
     for sheet in evidence.sheets:
         suspect = Suspect(evidence, sheet)
         if suspect.name not in done and suspect.wrong.any():
-            yield _explanation(suspect)
+            yield _explanation(suspect) if sheet.searched is None else wrong_ones(suspect)
 
 
 def _explanation(suspect: Suspect) -> Finding:

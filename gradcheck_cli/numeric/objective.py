@@ -6,7 +6,7 @@ import contextlib
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,8 @@ class Objective:
     """Forward and VJP of a layer at one point, with the outputs laid end to end.
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
-    output is a unit of its own. `weights` are the flat cotangent, or ones.
+    output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Objective:
         self.dtypes = tuple(part.dtype for part in cotangent)
         self.several = False
         self.stacks = False
+        self.lends = False
+        self.costly = False
         flat = np.concatenate([np.ravel(part) for part in cotangent]) if cotangent else np.zeros(0)
         self.cotangent = flat.astype(np.float64)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
@@ -55,9 +58,15 @@ class Objective:
         """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
         self.ledger.evaluations[self.ledger.phase] += 1
         with quiet:
-            value = self.layer.forward(**{name: array.copy() for name, array in arrays.items()})
+            value = self.layer.forward(**self._handed(arrays))
         self.several = isinstance(value, tuple)
         return flatten(as_outputs(value))
+
+    def _handed(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Copies for user code; of large arrays, once it is known to leave them alone, what cannot be written to."""
+        return {
+            name: lent(array) if self.lends and array.nbytes > LARGE else array.copy() for name, array in arrays.items()
+        }
 
     def changed(self, changes: Mapping[str, Array]) -> Array:
         """All outputs with some arrays replaced."""
@@ -98,9 +107,11 @@ class Objective:
             size = int(np.prod(shape))
             parts.append(flat[start : start + size].reshape(shape).astype(dtype))
             start += size
-        copies = {name: array.copy() for name, array in (arrays or self.arrays).items()}
         with quiet:
-            return dict(self.layer.vjp(tuple(parts) if self.several else parts[0], **copies))
+            gradients = self.layer.vjp(
+                tuple(parts) if self.several else parts[0], **self._handed(arrays or self.arrays)
+            )
+        return kept(gradients)
 
     def analytic(self, wrt: Sequence[str], arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """The analytic value of every element: for each array a table of its entries by the units."""
@@ -122,6 +133,21 @@ class Objective:
         return np.asarray(largest * np.sqrt(self.gather((terms / largest) ** 2)))
 
 
+LARGE = 2**20  # bytes of an array from which on a copy costs more than most layers
+
+
+def lent(array: Array) -> Array:
+    """The array itself, but not to be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def kept(gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Gradients as they are now: user code may hand out one buffer again and again."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in gradients.items()}
+
+
 class Quiet:
     """Warnings of user code at extreme points are not the checker's news. Entered again inside, it costs nothing."""
 
@@ -139,6 +165,16 @@ class Quiet:
         if self._state.depth == 0:
             self._state.stack.close()
 
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """For a thread beside one that is inside: warnings are off already, and not to be turned on by this one."""
+        self._state.depth = getattr(self._state, "depth", 0) + 1
+        try:
+            with np.errstate(all="ignore"):
+                yield
+        finally:
+            self._state.depth -= 1
+
 
 quiet = Quiet()
 
@@ -154,6 +190,6 @@ def fitted(gradient: Any, shape: Shape) -> Array:
     """A gradient as a flat float64 column; broadcast if its shape allows, else NaN (plumbing says what is wrong)."""
     try:
         values = np.asarray(gradient, dtype=np.float64)
-        return np.broadcast_to(values, shape).reshape(-1)
+        return (values if values.shape == shape else np.broadcast_to(values, shape).copy()).reshape(-1)
     except (TypeError, ValueError):
         return np.full(int(np.prod(shape)), np.nan)

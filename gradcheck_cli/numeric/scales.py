@@ -7,24 +7,47 @@ import numpy as np
 from gradcheck_cli.differences.method import Scales
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
+from gradcheck_cli.numeric.slabs import slabs
 
 SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
 
 
 def lengths(x: Array) -> Array:
-    """The length scale of each entry of a flat array: its size, or the array's where it is small against that.
+    """The length scale of each entry of a flat array: its size, or the array's where it is small against that."""
+    return np.asarray(np.maximum(np.abs(x).astype(np.float64), ordinary_length(x)))
 
-    The array's is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square;
-    denormal sizes do not count.
+
+def shortest(x: Array) -> float:
+    """The smallest of the length scales; 1 where there are no entries."""
+    least = min((float(np.abs(x[part]).min()) for part in slabs(x.size)), default=1.0)
+    return max(least, ordinary_length(x))
+
+
+def largest(x: Array) -> float:
+    """The largest size of an entry; 0 where there are none, NaN where one is."""
+    return float(np.max([np.max(np.abs(x[part])) for part in slabs(x.size)], initial=0.0))
+
+
+def ordinary_length(x: Array) -> float:
+    """The length scale of an array.
+
+    It is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal sizes
+    do not count.
     """
-    size = np.abs(x).astype(np.float64)
-    nonzero = size[size > 0]
-    typical = 1.0
-    if nonzero.size:
-        largest = float(nonzero.max())
-        rms = largest * float(np.sqrt(np.mean((nonzero / largest) ** 2)))
-        typical = max(rms, SHORTEST) if rms < 1e-3 else 1.0
-    return np.asarray(np.maximum(size, typical))
+    rms = root_mean_square(x)
+    return max(rms, SHORTEST) if 0 < rms < 1e-3 else 1.0
+
+
+def root_mean_square(x: Array) -> float:
+    """Of the entries that are not zero; 0 where all are."""
+    top = largest(x)
+    if top == 0:
+        return 0.0
+    total, count = 0.0, 0
+    for part in slabs(x.size):
+        total += float(((x[part] / top) ** 2).sum(dtype=np.float64))
+        count += int(np.count_nonzero(x[part]))
+    return top * float(np.sqrt(total / count))
 
 
 def typical_slope(analytic: Array) -> float:

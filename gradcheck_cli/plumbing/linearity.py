@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import AnalyticNoise
 from gradcheck_cli.numeric.objective import Objective, fitted
-from gradcheck_cli.numeric.scales import lengths
+from gradcheck_cli.numeric.scales import largest, shortest
+from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.structure import problem
 from gradcheck_cli.results import Finding
 
@@ -36,34 +38,54 @@ def linearity(
         one = fitted(gradients.get(name), shape)
         if not np.isfinite(one).all() or np.asarray(gradients[name]).dtype.kind != "f":
             continue  # which is a finding of its own
-        columns = {key: fitted(value.get(name), shape) for key, value in found.items()}
-        largest = max(np.abs(one).max(initial=0.0), np.abs(columns["other"]).max(initial=0.0))
-        shortest = float(np.min(lengths(objective.arrays[name].reshape(-1)), initial=1.0))
         unit = max(rounding.unit, float(np.finfo(np.asarray(gradients[name]).dtype).eps) / 2)
-        natural = 64 * unit * float(np.abs(objective.cotangent * centre).sum()) / shortest
-        allowed = np.max(rounding.bound[name], axis=1) + 64 * unit * largest + natural
-        findings += _nonlinear(name, one, columns, allowed, bool(np.abs(dy).any()))
+        size = float(np.abs(objective.cotangent * centre).sum())
+        natural = 64 * unit * size / shortest(objective.arrays[name].reshape(-1))
+        columns = Columns(one, *(fitted(found[key].get(name), shape) for key in calls))
+        findings += _nonlinear(name, columns, rounding.bound[name], unit, natural, bool(np.abs(dy).any()))
     return findings
 
 
-def _nonlinear(name: str, one: Array, columns: Mapping[str, Array], allowed: Array, nonzero: bool) -> Iterator[Finding]:
-    size = np.abs(one).max(initial=0.0)
-    if nonzero and size > 0 and np.array_equal(columns["twice"], one) and np.array_equal(columns["zero"], one):
+@dataclass(frozen=True)
+class Columns:
+    """The gradient of one array for dy, 2 dy, 0, another dy, and the sum of both, flat."""
+
+    one: Array
+    twice: Array
+    zero: Array
+    other: Array
+    sum: Array
+
+    def parts(self) -> Iterator[tuple[slice, Columns]]:
+        """Slab by slab: what is computed of them on the way would take several times their memory."""
+        for part in slabs(self.one.size):
+            yield part, Columns(*(column[part] for column in vars(self).values()))
+
+
+def _nonlinear(
+    name: str, columns: Columns, bound: Array, unit: float, natural: float, nonzero: bool
+) -> Iterator[Finding]:
+    biggest, others = largest(columns.one), largest(columns.other)
+    slack = 64 * unit * max(biggest, others) + natural
+    doubles = adds = True
+    for part, some in columns.parts():
+        allowed = np.max(bound[part], axis=1) + slack
+        doubles &= bool((np.abs(some.twice - 2 * some.one) <= 4 * allowed).all())
+        adds &= bool((np.abs(some.sum - (some.one + some.other)) <= 8 * allowed + 1e-9 * others).all())
+    ignored = np.array_equal(columns.twice, columns.one) and np.array_equal(columns.zero, columns.one)
+    if nonzero and biggest > 0 and ignored:
         sentence = (
             f"the gradient of {name!r} ignores the upstream gradient: it is the same for dy, 2 dy and 0; "
             f"multiply by dy (dL/dy) in the backward pass"
         )
         yield problem("dy-ignored", name, sentence)
-    elif (np.abs(columns["zero"]) > 0).any() or np.isnan(columns["zero"]).any():
-        worst = np.nanmax(np.abs(columns["zero"]), initial=0.0)
+    elif not (columns.zero == 0).all():
+        worst = np.nanmax(np.abs(columns.zero), initial=0.0)
         yield problem("dy-nonzero", name, f"for dy = 0 the gradient of {name!r} is not 0 but up to {worst:.2g}")
-    elif (~(np.abs(columns["twice"] - 2 * one) <= 4 * allowed)).any():
+    elif not doubles:
         yield problem(
             "dy-nonlinear", name, f"for 2 dy the gradient of {name!r} does not double: dy is used non-linearly"
         )
-    else:
-        total, parts = columns["sum"], one + columns["other"]
-        slack = 8 * allowed + 1e-9 * np.abs(columns["other"]).max(initial=0.0)
-        if (~(np.abs(total - parts) <= slack)).any():
-            sentence = f"for a sum of two dy the gradient of {name!r} is not the sum of both: dy is used non-linearly"
-            yield problem("dy-nonlinear", name, sentence)
+    elif not adds:
+        sentence = f"for a sum of two dy the gradient of {name!r} is not the sum of both: dy is used non-linearly"
+        yield problem("dy-nonlinear", name, sentence)

@@ -23,9 +23,9 @@ def optional_members(
     """Check `jvp` and `jacobian` when present, in float64; 4 evaluations."""
     if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in objective.arrays.values()):
         return
-    rng = np.random.default_rng(0)
-    tangents = {name: _tangent(objective.arrays[name], rng) for name in wrt}
     if callable(getattr(objective.layer, "jvp", None)):
+        rng = np.random.default_rng(0)
+        tangents = {name: _tangent(objective.arrays[name], rng) for name in wrt}
         yield from _jvp(objective, centre, noise, gradients, tangents)
     if callable(getattr(objective.layer, "jacobian", None)):
         yield from _jacobian(objective, gradients)

@@ -13,7 +13,7 @@ from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.structure import AxisMap
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
+from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, WORTHWHILE, Scene
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
@@ -29,11 +29,14 @@ def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, i
 
 def sweep_behind(scene: Scene) -> list[tuple[int, int]] | None:
     """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
-    head = scene.head()
+    point = scene.point
+    if scene.alone or scene.x.size < WORTHWHILE or np.iscomplexobj(point.method.offsets):
+        return None
+    scene.objective.ledger.phase = "structure"
+    head = heads.head_of(scene.objective, scene.name, scene.length)
     if head is None:
         return None
     scene.objective.ledger.phase = "tier1"
-    point = scene.point
     args = (scene.objective, head, scene.name, scene.steps, point.method, point.noise, point.centre)
     return _confirmed(scene, heads.sweep(*args))
 

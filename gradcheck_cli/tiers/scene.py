@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,6 @@ from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
-from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
 from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
@@ -28,7 +27,33 @@ CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
 PILOTS = 4
+VISIT = 2  # evaluations for each element
+DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
 WORTHWHILE = 64  # elements from which on it pays to look for structure
+
+
+class Once:
+    """A cached property without a lock: a judgement that waits for its turn would keep it from the others."""
+
+    def __init__(self, measure: Callable[[Any], Any]) -> None:
+        self.measure, self.name = measure, measure.__name__
+
+    def __get__(self, owner: Any, kind: type[Any]) -> Any:
+        if self.name not in owner.__dict__:
+            owner.__dict__[self.name] = self.measure(owner)
+        return owner.__dict__[self.name]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
+
+    budget: int
+    memory: int
+
+    def crossed_by(self, elements: int, size: int | None = None) -> bool:
+        """Whether so many elements, each visited on its own, are too many; of an array of `size` elements."""
+        return VISIT * elements > self.budget or DENSE * (size or elements) > self.memory
 
 
 @dataclass(frozen=True)
@@ -43,26 +68,48 @@ class Point:
     rule: Rule
     method: Method
     difference: Difference | None = None
+    limits: Limits | None = None
 
     @property
     def fixed_step(self) -> bool:
         """Whether the step of the first tier was given."""
         return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
 
-    @cached_property
+    @Once
     def coarse(self) -> Noise | None:
         """The noise of forward on coarser lines, where there is more of it than on fine ones."""
         return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
 
-    @cached_property
+    @Once
     def wide(self) -> tuple[Objective, Array, Noise] | None:
         """The same point in long double, where the layer keeps it."""
         return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
 
-    @cached_property
+    @Once
     def exact(self) -> Mapping[str, Array] | None:
         """The analytic values of the same formula in long double, where the VJP keeps it."""
         return second.widened_analytic(self.objective, list(self.analytic))
+
+
+@dataclass(frozen=True)
+class Among:
+    """The length scale and the typical slope of the array that a few elements were taken from."""
+
+    length: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search says of an array beside its sheet, whose entries are at these flat `indices` of the array.
+
+    Errors above `resolution` of one of the `covered` elements would have been seen; of the others nothing is known.
+    """
+
+    indices: Array
+    elements: int
+    covered: int
+    resolution: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +134,7 @@ class Sheet:
     natural: Array
     weak: Array
     rounded: Array
+    searched: Searched | None = None
 
     @classmethod
     def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
@@ -124,14 +172,14 @@ class Sheet:
 class Scene:
     """One array at one point. `proven` counts the fails that were fully explored, `limits` the kinks looked around."""
 
-    def __init__(self, point: Point, name: str) -> None:
+    def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
         self.point, self.name, self.objective = point, name, point.objective
         self.x = self.objective.arrays[name].reshape(-1)
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
-        self.length = lengths(self.x)
+        self.length = lengths(self.x) if among is None else np.maximum(np.abs(self.x), among.length)
         self.extent = float(self.length.max(initial=1.0))
         self.natural = natural_slope(point.noise, self.length)
-        self.typical = typical_slope(self.analytic)
+        self.typical = typical_slope(self.analytic) if among is None else among.slope
         self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self._steps()
@@ -176,13 +224,6 @@ class Scene:
         self.objective.ledger.phase = "structure"
         maps = detect(self.objective, self.name, self.length, self.point.centre)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
-
-    def head(self) -> Head | None:
-        """The part of a chain in which elements may share evaluations, where the whole has no such structure."""
-        if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
-            return None
-        self.objective.ledger.phase = "structure"
-        return head_of(self.objective, self.name, self.length)
 
     def forget(self, rows: Array) -> None:
         """Take back what was granted to some entries."""

@@ -1,0 +1,133 @@
+"""Single elements of a large array, each judged by the full method as if it were an array of its own.
+
+Elements of different rows move different outputs. So their judgements take turns, and what they ask is evaluated at
+once: a hundred of them cost as many evaluations as one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.grid import Grid
+from gradcheck_cli.numeric.objective import Objective, quiet
+
+Ask = Callable[[Any], Array | None]
+
+
+class Alone:
+    """A layer as a function of one entry of one array. `ask` evaluates it: the outputs, flat, for a value."""
+
+    def __init__(self, objective: Objective, name: str, index: int, ask: Ask) -> None:
+        self.objective, self.name, self.index, self.ask = objective, name, index, ask
+        self.known: dict[Any, Array | None] = {}
+
+    def forward(self, **arrays: Array) -> tuple[Array, ...]:
+        """The outputs at another value of the entry."""
+        value = arrays[self.name][0]
+        key = (value.dtype, value)
+        if key not in self.known:
+            self.known[key] = self.ask(value)
+        found = self.known[key]
+        if found is None:
+            raise ArithmeticError("forward can't be evaluated there")
+        return parted(found, self.objective)
+
+    def vjp(self, dy: Any, **arrays: Array) -> Mapping[str, Array]:
+        """The gradient with respect to the entry."""
+        flat = np.concatenate([np.ravel(part) for part in (dy if isinstance(dy, tuple) else (dy,))])
+        value = arrays[self.name]
+        moved = self.objective.arrays | {self.name: replaced(self.objective.arrays[self.name], [self.index], value)}
+        gradient = np.asarray(self.objective.vjp(flat, moved)[self.name])
+        return {self.name: gradient.reshape(-1)[self.index : self.index + 1]}
+
+
+def replaced(array: Array, indices: Sequence[int], values: Array) -> Array:
+    """An array with other values at some places, in their precision."""
+    changed = array.astype(np.result_type(array, values))
+    changed.reshape(-1)[indices] = values
+    return changed
+
+
+def parted(flat: Array, objective: Objective) -> tuple[Array, ...]:
+    """Flat outputs in their shapes."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in objective.shapes])
+    return tuple(part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), objective.shapes, strict=True))
+
+
+class Turn(threading.Thread):
+    """A judgement that runs only while it is its turn, and waits for what it asks."""
+
+    def __init__(self, place: tuple[int, int], job: Callable[[Ask], None]) -> None:
+        super().__init__(daemon=True)
+        self.row, self.index = place
+        self.job = job
+        self.question: Any = None
+        self.answer: Array | None = None
+        self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
+        self.error: BaseException | None = None
+        self.over, self.given_up = False, False
+
+    def run(self) -> None:
+        self.mine.acquire()
+        try:
+            with quiet.entered():
+                self.job(self._ask)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the turns
+            self.error = error
+        self.over = True
+        self.theirs.release()
+
+    def _ask(self, value: Any) -> Array | None:
+        self.question = value
+        self.theirs.release()
+        self.mine.acquire()
+        if self.given_up:
+            raise SystemExit
+        return self.answer
+
+    def go_on(self) -> None:
+        """Let it run until it asks or is over."""
+        self.mine.release()
+        self.theirs.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
+    """Run judgements of elements of different rows; each round of their questions is one evaluation."""
+    for turn in turns:
+        turn.start()
+    going = list(turns)
+    try:
+        while going:
+            for turn in going:
+                turn.go_on()
+            going = [turn for turn in going if not turn.over]
+            _answer(objective, grid, centre, going)
+    finally:
+        for turn in going:  # an interruption: let the threads end
+            turn.given_up = True
+            turn.mine.release()
+
+
+def _answer(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
+    """Evaluate all questions of one kind at once; one by one where that fails, for one may lie outside the domain."""
+    kinds: dict[Any, list[Turn]] = {}
+    for turn in turns:
+        kinds.setdefault(turn.question.dtype, []).append(turn)
+    for alike in kinds.values():
+        values = _moved(objective, grid, alike)
+        for turn in alike:
+            turn.answer = values if values is not None or len(alike) == 1 else _moved(objective, grid, [turn])
+            if turn.answer is not None and len(alike) > 1:
+                turn.answer = np.where(grid.owner == turn.row, turn.answer, centre)
+
+
+def _moved(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> Array | None:
+    array, values = objective.arrays[grid.name], np.array([turn.question for turn in turns])
+    return objective.moved({grid.name: replaced(array, [turn.index for turn in turns], values)})

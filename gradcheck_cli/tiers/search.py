@@ -1,0 +1,163 @@
+"""Arrays too large to visit: probes cover every element, what they find suspicious is narrowed and then judged.
+
+A covered element has no outcome of its own. What a probe would have seen is computed from its noise, so that it never
+acquits silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.grid import Grid, sort_out
+from gradcheck_cli.numeric.noise import AnalyticNoise
+from gradcheck_cli.numeric.objective import Ledger, Objective
+from gradcheck_cli.numeric.probes import Probes, Seen
+from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
+from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns
+from gradcheck_cli.tiers.climb import PROVEN
+from gradcheck_cli.tiers.narrow import Narrowing
+from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Point, Scene, Searched, Sheet
+
+CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
+FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
+TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
+SAMPLE = 65_536  # elements that stand for the typical slope
+COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "searched")]
+
+
+class Search:
+    """The search of one array at one point. `judge` is the full method for the elements that it finds."""
+
+    def __init__(self, point: Point, name: str, judge: Callable[[Scene], Sheet]) -> None:
+        self.point, self.name, self.objective, self.judge = point, name, point.objective, judge
+        flat = self.objective.arrays[name].reshape(-1)
+        sample = point.analytic[name][:: max(1, flat.size // SAMPLE)]
+        self.proven = 0
+        self.among = Among(ordinary_length(flat), typical_slope(sample))
+        self.objective.ledger.phase = "structure"
+        self.grid = sort_out(self.objective, name, self.among.length, point.centre)
+
+    @property
+    def structure(self) -> tuple[AxisMap, ...]:
+        """The separable axes, for a sweep over every element."""
+        lengths = {axis: self.grid.shape[axis] for axis in self.grid.axes}
+        return tuple(
+            AxisMap(axis, follows, (np.eye(lengths[axis], dtype=bool),) * len(follows), (np.arange(lengths[axis]),))
+            for axis, follows in self.grid.axes.items()
+        )
+
+    def run(self) -> Sheet:
+        """Probe, narrow and judge. A structure that turns out to be wrong is dropped."""
+        self.objective.ledger.phase = "search"
+        point, grid = self.point, self.grid
+        probes = Probes(
+            self.objective, grid, point.noise, point.centre, point.analytic[self.name], point.rounding.bound[self.name]
+        )
+        seen, steps = self._look(probes)
+        if seen is not None and not seen.leaks:
+            narrowing = Narrowing(probes, seen, steps)
+            narrowing.run()
+            sheet = self._judged(sorted(narrowing.found))
+            if not grid.axes or (sheet.outcome != PASS).all():
+                return self._told(sheet, probes, narrowing)
+        if not grid.axes:
+            return self._told(self._judged([]), probes, None)
+        self.grid = Grid(self.objective, self.name, {})
+        return self.run()
+
+    def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
+        """Probe everything; rows that are suspicious or not resolved are looked at with smaller steps, too."""
+        everything, steps = list(probes.everything()), np.full(self.grid.rows, probes.step)
+        seen = probes.look(everything, steps)
+        coarse = np.ones(self.grid.rows, bool) if seen is None else self._coarse(probes, seen) | seen.suspicious
+        if not coarse.any() or (seen is not None and seen.leaks):
+            return seen, steps
+        closer = probes.look(everything, steps / CLOSER)
+        if seen is None or closer is None:
+            return (seen, steps) if closer is None else (closer, steps / CLOSER)
+        better = closer.bound < seen.bound
+        chosen = Seen(
+            np.where(better, closer.residual, seen.residual),
+            np.where(better, closer.bound, seen.bound),
+            seen.leaks or closer.leaks,
+        )
+        return chosen, np.where(better, steps / CLOSER, steps)
+
+    def _reference(self, probes: Probes) -> float:
+        """What a resolution is measured against: a typical slope, else the slope of something of the outputs' size."""
+        return self.among.slope or float(np.median(probes.magnitude)) / probes.typical
+
+    def _coarse(self, probes: Probes, seen: Seen) -> Array:
+        return np.asarray(~(probes.resolution(seen.bound) <= FINE * self._reference(probes)))
+
+    def _told(self, sheet: Sheet, probes: Probes, narrowing: Narrowing | None) -> Sheet:
+        """The sheet of the visited elements with what is covered beside them."""
+        grid = self.grid
+        indices = np.array([grid.place(*place) for place in sorted(narrowing.found)] if narrowing else [], dtype=int)
+        covered, resolution = 0, float("inf")
+        if narrowing is not None:
+            reached = probes.resolution(narrowing.bounds)
+            fine = reached <= COARSEST * self._reference(probes)
+            lost = np.zeros(grid.rows, int)
+            for row, _ in narrowing.found:
+                lost[row] += 1
+            for row, blocks in narrowing.waiting.items():
+                lost[row] += sum(block.size for block in blocks)
+            covered = int((grid.columns - lost)[fine].sum())
+            resolution = float(reached[fine].max(initial=0.0))
+        return replace(sheet, searched=Searched(indices, grid.rows * grid.columns, covered, resolution))
+
+    def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
+        """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
+        found = self._judged([self.grid.find(row) for row in rows])
+        for column in COLUMNS:
+            getattr(sheet, column)[list(rows)] = getattr(found, column)
+
+    def _judged(self, places: Sequence[tuple[int, int]]) -> Sheet:
+        """Single elements by the full method, those of different rows at once."""
+        self.objective.ledger.phase = "visited"
+        sheets: dict[tuple[int, int], Sheet] = {}
+        waiting = list(places)
+        while waiting:
+            batch = list({place[0]: place for place in reversed(waiting)}.values())
+            # what the first of many go through is spared the others
+            batch = batch[: PROVEN if self.proven < PROVEN and len(batch) > TOGETHER else MOST]
+            waiting = [place for place in waiting if place not in batch]
+            in_turns(self.objective, self.grid, self.point.centre, [self._turn(place, sheets) for place in batch])
+            self.proven += sum(int((sheets[place].outcome == FAIL).sum()) for place in batch)
+        return joined(self.name, [sheets[place] for place in places])
+
+    def _turn(self, place: tuple[int, int], sheets: dict[tuple[int, int], Sheet]) -> Turn:
+        index = self.grid.place(*place)
+
+        def job(ask: Ask) -> None:
+            scene = Scene(self._alone(index, ask), self.name, self.among)
+            scene.proven = self.proven
+            sheets[place] = self.judge(scene)
+
+        return Turn((place[0], index), job)
+
+    def _alone(self, index: int, ask: Ask) -> Point:
+        """The point as that of a layer of one entry."""
+        point, objective, pick = self.point, self.objective, slice(index, index + 1)
+        layer = Alone(objective, self.name, index, ask)
+        one = Objective(layer, {self.name: objective.arrays[self.name].reshape(-1)[pick]}, (), "vjp", Ledger())
+        one.shapes, one.dtypes, one.several, one.costly = objective.shapes, objective.dtypes, True, objective.costly
+        one.cotangent, one.weights = objective.cotangent, objective.weights
+        one.outputs, one.units = objective.outputs, 1
+        rounding = AnalyticNoise({self.name: point.rounding.bound[self.name][pick]}, point.rounding.unit)
+        return replace(point, objective=one, analytic={self.name: point.analytic[self.name][pick]}, rounding=rounding)
+
+
+def joined(name: str, sheets: Sequence[Sheet]) -> Sheet:
+    """One sheet of the entries of several."""
+    if not sheets:
+        return Sheet.blank(name, np.zeros((0, 1)), "central")
+    columns: dict[str, Any] = {c: np.concatenate([getattr(sheet, c) for sheet in sheets]) for c in COLUMNS}
+    return Sheet(name, **columns)
