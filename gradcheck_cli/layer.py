@@ -192,7 +192,8 @@ class Layer(Differentiable, Protocol):
     """A differentiable function of named arrays with a hand-written derivative.
 
     Optional members, used when present: `forward_stacked(**arrays)` (every array and output has one extra leading axis
-    of size K or 1), `jvp(tangents, **arrays)`, `jacobian(**arrays)`.
+    of size K or 1; called by several threads at a time where these are asked for, unless `one_at_a_time` is true),
+    `jvp(tangents, **arrays)`, `jacobian(**arrays)`.
     """
 
     def arrays(self, **given: Shape) -> Mapping[str, ArraySpec]:

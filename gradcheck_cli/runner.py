@@ -19,6 +19,7 @@ from gradcheck_cli.numeric.noise import measure, measure_analytic
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.resuming import Resuming
 from gradcheck_cli.numeric.sampling import stacks_agree
+from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
@@ -43,6 +44,7 @@ class Setting:
     layer: Any
     ledger: Ledger
     is_link: bool = False
+    threads: Threads = field(default_factory=Threads)
 
 
 def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) -> RunResult:
@@ -73,9 +75,9 @@ class Attempt:
 
     def make(self, spec: CheckSpec) -> None:
         """Judge every point. What user code raises, `sys.exit` too, is this check's error."""
-        with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet:
+        with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet, Threads(spec.threads) as threads:
             try:
-                setting = Setting(spec, build(spec), self.ledger)
+                setting = Setting(spec, build(spec), self.ledger, threads=threads)
                 self.notes = notes_of_layer(setting.layer)
                 self.judged = [judge_point(setting, point) for point in range(spec.points)]
             except KeyboardInterrupt:
@@ -253,7 +255,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     alone = spec.view == "jacobian"
     analytic = objective.analytic(wrt) if alone else {name: column[:, None] for name, column in columns.items()}
     rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
-    objective.stacks = stacks_agree(objective, wrt, centre, noise)
+    objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
     ledger.phase = "plumbing"
     if not setting.is_link:
         other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))

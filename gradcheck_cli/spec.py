@@ -65,6 +65,7 @@ class CheckSpec:
 
     Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
     probes; `exhaustive` asks for every element of every array, chains end to end.
+    `threads` evaluate its stacks; what comes out does not depend on how many they are.
     """
 
     id: str
@@ -87,6 +88,7 @@ class CheckSpec:
     exhaustive: bool = False
     budget: int | None = None
     max_memory: int | None = None
+    threads: int = 1
     file: str | None = None
     line: int | None = None
     column: int | None = None

@@ -110,6 +110,11 @@ class Chain:
         """Each link as the backward pass meets it, in the order of the links."""
         return [link for _, link in self._backward(dy, arrays)][::-1]
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether a link can't be called by two threads."""
+        return any(getattr(link, "one_at_a_time", False) for link in self.links)
+
     def outputs(self, **arrays: Array) -> list[Outputs]:
         """The outputs of every link."""
         return [y for _, y in self._run("forward", arrays)]

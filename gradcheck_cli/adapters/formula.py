@@ -12,7 +12,8 @@ import numpy as np
 
 from gradcheck_cli.adapters.expressions import Expression, FormulaError, compile_expression
 from gradcheck_cli.adapters.expressions.compiler import Values
-from gradcheck_cli.adapters.expressions.limits import INTEGER, STEPS
+from gradcheck_cli.adapters.expressions.limits import INTEGER, STACK, STEPS
+from gradcheck_cli.adapters.expressions.stacks import Stack, Widest, spread, together
 from gradcheck_cli.adapters.user_code import spec_of
 from gradcheck_cli.layer import Array, ArraySpec, OptionError, Shape
 from gradcheck_cli.registry import did_you_mean
@@ -70,15 +71,44 @@ class FormulaLayer:
     compiled: _Compiled
     specs: Mapping[str, ArraySpec]
     constants: Mapping[str, Any]
+    widths: dict[tuple[Shape, ...], int] = field(default_factory=dict, init=False, repr=False)
 
     def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
         return {name: replace(spec, shape=given.get(name, spec.shape)) for name, spec in self.specs.items()}
 
     def forward(self, **arrays: Array) -> Array:
-        values = self._values(arrays)
+        return _result(self.compiled.forward, *self._run(self._values(arrays)))
+
+    def forward_stacked(self, **arrays: Array) -> Array:
+        """So many points at a time that the largest value on the way stays in cache."""
+        rows = max(len(array) for array in arrays.values())
+        point = {name: array[0] for name, array in arrays.items()}
+        if rows == 1:
+            return self.forward(**point)[None]
+        moving = {name: array for name, array in arrays.items() if len(array) == rows}
+        size = max(1, STACK // self._width(point))
+        ends = [(start, min(start + size, rows)) for start in range(0, rows, size)]
+        return np.concatenate([self._piece(point, moving, start, stop) for start, stop in ends])
+
+    def _piece(self, point: Mapping[str, Array], moving: Mapping[str, Array], start: int, stop: int) -> Array:
+        values = self._values(point)
+        values.names.update({_normal(name): Stack(array[start:stop]) for name, array in moving.items()})
+        y, values = self._run(replace(values, apply=together))
+        return _result(self.compiled.forward, spread(y, stop - start), values)
+
+    def _width(self, point: Mapping[str, Array]) -> int:
+        """The elements of the largest value on the way, learned at one point of each shape."""
+        shapes = tuple(array.shape for array in point.values())
+        if shapes not in self.widths:
+            widest = Widest(max((array.size for array in point.values()), default=1))
+            self._run(replace(self._values(point), apply=widest))
+            self.widths[shapes] = max(1, widest.elements)
+        return self.widths[shapes]
+
+    def _run(self, values: Values) -> tuple[Any, Values]:
         with np.errstate(all="ignore"):
             self.compiled.take_steps([self.compiled.forward], values)
-            return _result(self.compiled.forward, values)
+            return self.compiled.forward.run(values), values
 
     def vjp(self, dy: Array, **arrays: Array) -> dict[str, Array]:
         found = self._derivatives({**arrays, "dy": dy})
@@ -94,7 +124,9 @@ class FormulaLayer:
         derivative = self.compiled.derivative
         with np.errstate(all="ignore"):
             self.compiled.take_steps(derivative.values(), values)
-            return {name: _result(expression, values) for name, expression in derivative.items()}
+            return {
+                name: _result(expression, expression.run(values), values) for name, expression in derivative.items()
+            }
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,9 +255,9 @@ def _number(name: str, value: Any) -> Any:
     return array
 
 
-def _result(expression: Expression, values: Values) -> Array:
+def _result(expression: Expression, value: Any, values: Values) -> Array:
     """The value of an expression as a new array in the dtype of the check."""
-    array = np.asarray(expression.run(values))
+    array = np.asarray(value)
     if array.dtype.kind == "c" and values.dtype.kind != "c":
         raise FormulaError(expression.part, 1, "the result is complex; it must be real")
     return np.array(array, dtype=values.dtype)

@@ -109,6 +109,7 @@ class JaxFunction:
     constants: Mapping[str, Any]
     specs: Mapping[str, ArraySpec]
     stacks: bool = False
+    one_at_a_time: ClassVar[bool] = True  # JAX has threads of its own
 
     def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
         """The arrays that were named when it was built, in the shapes given now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -126,6 +126,7 @@ class Evaluation:
     seed: int
     random: bool = False
     stacks: bool = False
+    one_at_a_time: ClassVar[bool] = True  # modules are given their parameters for the time of a call
 
     def probed(self, point: Mapping[str, Array]) -> Evaluation:
         """The same layer, knowing whether it draws random numbers and whether it can be stacked."""

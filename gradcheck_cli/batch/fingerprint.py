@@ -17,10 +17,11 @@ from gradcheck_cli.spec import CheckSpec
 def fingerprint(spec: CheckSpec, rows: Rows) -> str:
     """Of a check as it was asked, the elements that are kept, and the versions that matter.
 
-    What code of the user's does is not in it, only the names of its functions.
+    What code of the user's does is not in it, only the names of its functions; nor is by how many threads it is run.
     """
+    asked = dataclasses.replace(spec, threads=1)
     digest = hashlib.blake2b(digest_size=12)
-    for part in _parts((__version__, np.__version__, platform.python_version(), spec, rows)):
+    for part in _parts((__version__, np.__version__, platform.python_version(), asked, rows)):
         digest.update(part)
     return digest.hexdigest()
 

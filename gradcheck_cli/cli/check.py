@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from gradcheck_cli.cli.options import (
     only_one_on_stdout,
     result_options,
     rows,
+    threads_option,
     verbosity,
     verbosity_options,
 )
@@ -28,12 +30,14 @@ from gradcheck_cli.results import ExitCode
 @click.option("--wrt", metavar="NAMES", help="Judge only these arrays: names with commas between.")
 @click.option("--points", type=click.IntRange(min=1), metavar="N", help="Check at so many random points.")
 @click.option("--expect", type=click.Choice(["pass", "fail"]), help="What is right; fail for a gradient known wrong.")
+@threads_option
 @result_options
 @verbosity_options
 @look_options
 def check(
     layer: str,
     words: tuple[str, ...],
+    threads: int,
     everything: bool,
     top: int | None,
     destinations: tuple[Destination, ...],
@@ -65,4 +69,4 @@ def check(
         given["wrt"] = [name.strip() for name in given["wrt"].split(",")]
     with config_errors_told():
         spec = config.from_words(layer, words, **given)
-    return execute(RunSpec((spec,), kept), destinations, Look(width, color), shown)
+    return execute(RunSpec((replace(spec, threads=threads),), kept), destinations, Look(width, color), shown)

@@ -18,6 +18,7 @@ from gradcheck_cli.cli.options import (
     only_one_on_stdout,
     result_options,
     rows,
+    threads_option,
     verbosity,
     verbosity_options,
 )
@@ -45,6 +46,7 @@ DEFAULT_PATHS = ("configs",)
     "--allow", multiple=True, type=module, metavar="MODULE", help="Let configs name code in this module. Repeatable."
 )
 @worker_options
+@threads_option
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
@@ -62,6 +64,7 @@ def run(
     maxfail: int | None,
     seed: int | None,
     allow: tuple[str, ...],
+    threads: int,
     resume: Path | None,
     everything: bool,
     top: int | None,
@@ -94,7 +97,7 @@ def run(
     checks = _loaded(paths or settings.paths or DEFAULT_PATHS, workers, seed)
     chosen = wanted.chosen(checks)
     positions = wanted.here(chosen)
-    chosen = tuple(chosen[k] for k in positions)
+    chosen = tuple(replace(chosen[k], threads=threads) for k in positions)
     if listed:
         show("".join(f"{check.id}\n" for check in chosen))
         return ExitCode.MET

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
+from gradcheck_cli.numeric.threads import Threads
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Objective:
         self.stacks = False
         self.lends = False
         self.costly = False
+        self.threads = Threads()
         flat = np.concatenate([np.ravel(part) for part in cotangent]) if cotangent else np.zeros(0)
         self.cotangent = flat.astype(np.float64)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
@@ -149,31 +151,28 @@ def kept(gradients: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Quiet:
-    """Warnings of user code at extreme points are not the checker's news. Entered again inside, it costs nothing."""
+    """Warnings of user code at extreme points are not the checker's news. Entered again inside, it costs nothing.
 
-    _state = threading.local()
+    A thread that works in the context of another one is inside where that is: warnings are told by process, not thread.
+    """
+
+    _depth: ContextVar[int] = ContextVar("depth", default=0)
+    _stack: ContextVar[contextlib.ExitStack] = ContextVar("stack")
 
     def __enter__(self) -> None:
-        self._state.depth = getattr(self._state, "depth", 0) + 1
-        if self._state.depth == 1:
-            self._state.stack = contextlib.ExitStack()
-            self._state.stack.enter_context(warnings.catch_warnings(action="ignore"))
-            self._state.stack.enter_context(np.errstate(all="ignore"))
+        depth = self._depth.get()
+        self._depth.set(depth + 1)
+        if not depth:
+            stack = contextlib.ExitStack()
+            stack.enter_context(warnings.catch_warnings(action="ignore"))
+            stack.enter_context(np.errstate(all="ignore"))
+            self._stack.set(stack)
 
     def __exit__(self, *info: object) -> None:
-        self._state.depth -= 1
-        if self._state.depth == 0:
-            self._state.stack.close()
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """For a thread beside one that is inside: warnings are off already, and not to be turned on by this one."""
-        self._state.depth = getattr(self._state, "depth", 0) + 1
-        try:
-            with np.errstate(all="ignore"):
-                yield
-        finally:
-            self._state.depth -= 1
+        depth = self._depth.get() - 1
+        self._depth.set(depth)
+        if not depth:
+            self._stack.get().close()
 
 
 quiet = Quiet()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -82,27 +84,45 @@ def evaluate_stacked(
     flat, where = places.reshape(-1), np.tile(indices, points)
     values = np.empty((points * n, objective.outputs), centre.dtype)
     middle: Array | None = None
-    for start in range(0, points * n, rows - 1):
-        stop = min(start + rows - 1, points * n)
-        stack = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
-        stack[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
-        found = stack_outputs(objective, name, stack.reshape(rows, *array.shape), stop - start)
-        if found is None or (middle is not None and not np.array_equal(middle, found[0])):
-            return None
-        middle = found[0]
-        values[start:stop] = found[1 : stop - start + 1]
+    ends = [(start, min(start + rows - 1, points * n)) for start in range(0, points * n, rows - 1)]
+
+    def stack(start: int, stop: int) -> Array:
+        made = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
+        made[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
+        return made.reshape(rows, *array.shape)
+
+    stacks = [(stop - start, partial(stack, start, stop)) for start, stop in ends]
+    with closing(in_turn(objective, name, stacks)) as outputs:
+        for (start, stop), found in zip(ends, outputs, strict=True):
+            if found is None or (middle is not None and not np.array_equal(middle, found[0])):
+                return None
+            middle = found[0]
+            values[start:stop] = found[1 : stop - start + 1]
     if middle is None:
         return None
     return values.reshape(points, n, -1), middle
 
 
-def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: int) -> Array | None:
-    """One call of forward_stacked with one array stacked; rows by outputs, or None if it fails."""
-    objective.ledger.evaluations[objective.ledger.phase] += evaluations
+def in_turn(
+    objective: Objective, name: str, stacks: Sequence[tuple[int, Callable[[], Array]]]
+) -> Generator[Array | None]:
+    """One call of forward_stacked for each stack of one array: rows by outputs, or None if it fails.
+
+    Each is given as the number of its evaluations, counted when its outputs are taken, and what makes it.
+    """
+    calls = [partial(_outputs, objective, name, make) for _, make in stacks]
+    alone = getattr(objective.layer, "one_at_a_time", False)
+    with closing(objective.threads.in_turn(calls, not alone)) as outputs:
+        for (count, _), found in zip(stacks, outputs, strict=True):
+            objective.ledger.evaluations[objective.ledger.phase] += 0 if found is None else count
+            yield found
+
+
+def _outputs(objective: Objective, name: str, make: Callable[[], Array]) -> Array | None:
+    stack = make()
     try:
         parts = as_outputs(objective.stacked(name, stack))
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
-        objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
     flat = [np.broadcast_to(part, (len(stack), *part.shape[1:])).reshape(len(stack), -1) for part in parts]
     joined = np.concatenate(flat, axis=1)
@@ -119,7 +139,7 @@ def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise:
         array = objective.arrays[name]
         stack = np.stack([array, array * 1.25]).astype(array.dtype)
         single = [centre, objective.moved({name: stack[1]})]
-        found = stack_outputs(objective, name, stack, 2)
+        (found,) = in_turn(objective, name, [(2, partial(np.asarray, stack))])
         if found is None or any(
             one is not None and not np.allclose(row, one, rtol=1e-12, atol=float(64 * noise.sigma.max(initial=0.0)))
             for row, one in zip(found, single, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from gradcheck_cli.differences.method import Estimate, Method, Samples
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
-from gradcheck_cli.numeric.sampling import STACK_BYTES, snapped, stack_outputs
+from gradcheck_cli.numeric.sampling import STACK_BYTES, in_turn, snapped
 from gradcheck_cli.numeric.structure import AxisMap
 
 
@@ -104,17 +105,21 @@ def evaluate(objective: Objective, name: str, rows: Array, places: Array, centre
     array, (count, _) = objective.arrays[name], rows.shape
     values = np.empty((len(places), count, objective.outputs), centre.dtype)
     middle = centre
-    for p, place in enumerate(places):
-        stack = np.repeat(array.reshape(1, -1), count + 1, axis=0)
-        stack[np.arange(1, count + 1)[:, None], rows] = place
-        stack = stack.reshape(count + 1, *array.shape)
-        found = stack_outputs(objective, name, stack, count) if objective.stacks else None
+
+    def stack(place: Array) -> Array:
+        made = np.repeat(array.reshape(1, -1), count + 1, axis=0)
+        made[np.arange(1, count + 1)[:, None], rows] = place
+        return made.reshape(count + 1, *array.shape)
+
+    stacks = [(count, partial(stack, place)) for place in places]
+    together = list(in_turn(objective, name, stacks)) if objective.stacks else [None] * len(places)
+    for p, found in enumerate(together):
         if found is not None and (p == 0 or np.array_equal(found[0], middle)):
             middle, values[p] = found[0], found[1:]
             continue
         middle = centre
-        for k in range(count):
-            one = objective.moved({name: stack[k + 1]})
+        for k, moved in enumerate(stack(places[p])[1:]):
+            one = objective.moved({name: moved})
             values[p, k] = np.nan if one is None else one
     return values, middle
 

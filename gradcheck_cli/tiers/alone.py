@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.grid import Grid
-from gradcheck_cli.numeric.objective import Objective, quiet
+from gradcheck_cli.numeric.objective import Objective
 
 Ask = Callable[[Any], Array | None]
 
@@ -65,7 +66,7 @@ class Turn(threading.Thread):
     def __init__(self, place: tuple[int, int], job: Callable[[Ask], None]) -> None:
         super().__init__(daemon=True)
         self.row, self.index = place
-        self.job = job
+        self.job, self.context = job, copy_context()
         self.question: Any = None
         self.answer: Array | None = None
         self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
@@ -75,8 +76,7 @@ class Turn(threading.Thread):
     def run(self) -> None:
         self.mine.acquire()
         try:
-            with quiet.entered():
-                self.job(self._ask)
+            self.context.run(self.job, self._ask)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the turns
             self.error = error
         self.over = True

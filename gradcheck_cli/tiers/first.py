@@ -46,7 +46,7 @@ def _confirmed(scene: Scene, sweeps: Iterable[Shared]) -> list[tuple[int, int]] 
     point, size = scene.point, scene.x.size
     left, seen, value, uncertainty = [], 0, np.zeros(size), np.zeros(size)
     for swept in sweeps:
-        fresh = scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE
+        fresh = (scene.sheet.outcome[swept.rows, 0] == INCONCLUSIVE) & (scene.sheet.tier[swept.rows, 0] == 1)
         granted = grant(scene, swept)
         seen += swept.rows.size
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
@@ -81,6 +81,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
     if point.rule.automatic:
         granted |= _nothing_moves(scene, rows, found, numbers)
     granted &= ~swept.missing[:, None] & np.isfinite(numbers.analytic)
+    granted &= scene.sheet.tier[rows] == 1  # what a ladder has settled is not asked again
     _write(scene, rows, granted, decision, numbers, found.step)
     scene.sheet.slope[rows] = np.nan_to_num(found.slope)
     scene.sheet.natural[rows] = np.nan_to_num(natural)

@@ -15,6 +15,8 @@ from gradcheck_cli.adapters.expressions.calls import FUNCTIONS, UNKNOWN, computa
 from gradcheck_cli.adapters.expressions.function import DTYPE, Function
 from gradcheck_cli.adapters.expressions.limits import INTEGER, FormulaError
 from gradcheck_cli.adapters.expressions.reading import Mistake, Refused, Source, read
+from gradcheck_cli.adapters.expressions.stacked_functions import transpose
+from gradcheck_cli.adapters.expressions.stacks import Rule, elementwise, item, keep, matmul, plainly
 from gradcheck_cli.registry import did_you_mean
 
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf}
@@ -30,10 +32,14 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class Values:
-    """The named values that an expression sees, and the dtype of arrays that it makes out of nothing."""
+    """The named values that an expression sees, and the dtype of arrays that it makes out of nothing.
+
+    `apply` computes one operation, given its rule for stacks and its operands.
+    """
 
     names: dict[str, Any]
     dtype: np.dtype[Any]
+    apply: Callable[[Callable[..., Any], Rule | None, Sequence[Any]], Any] = plainly
 
 
 Run = Callable[[Values], Any]
@@ -75,7 +81,7 @@ def compile_expression(
     if node.static is None or node.static is ...:
         compiler.mistake(tree, "this is not a number")
     mistakes = tuple(sorted(compiler.mistakes, key=lambda mistake: mistake.column))
-    run = compiler.operation(tree, operators.as_array, [node]).run
+    run = compiler.operation(tree, operators.as_array, [node], elementwise).run
     return Expression(part, frozenset(compiler.uses), mistakes, run)
 
 
@@ -112,7 +118,7 @@ class _Compiler:
                 return self.call(node)
             case ast.Subscript():
                 parts = [self.compile(node.value), self.index(node.slice)]
-                return self.operation(node, operators.item, parts)
+                return self.operation(node, operators.item, parts, item)
             case ast.Attribute():
                 return self.attribute(node)
             case ast.List() | ast.Tuple():
@@ -120,14 +126,14 @@ class _Compiler:
         what = f"'{self.source.segment(node)}' is not part of formulas"
         return self.mistake(node, _INSTEAD.get(type(node).__name__, what))
 
-    def operation(self, node: ast.expr, compute: Callable[..., Any], parts: Sequence[Node]) -> Node:
+    def operation(self, node: ast.expr, compute: Callable[..., Any], parts: Sequence[Node], rule: Rule | None) -> Node:
         """Compute the parts, then this; a failure is told with its place and the shapes that met there."""
         runs = [part.run for part in parts]
 
         def run(values: Values) -> Any:
             operands = [one(values) for one in runs]
             try:
-                return compute(*operands)
+                return values.apply(compute, rule, operands)
             except FAILURES as problem:
                 raise FormulaError(self.part, self.source.column(node), self.why(node, operands, problem)) from problem
 
@@ -170,7 +176,7 @@ class _Compiler:
         if kind not in table:
             return self.mistake(node, _INSTEAD.get(kind, f"'{self.source.segment(node)}' is not part of formulas"))
         parts = [self.compile(one) for one in operands]
-        made = self.operation(node, table[kind], parts)
+        made = self.operation(node, table[kind], parts, matmul if kind == "MatMult" else elementwise)
         if not all(isinstance(part.static, (bool, int, float)) for part in parts):
             return made
         try:  # sizes that are written as numbers are known now, and so refused now
@@ -184,29 +190,30 @@ class _Compiler:
         if not all(kind in operators.COMPARISON for kind in kinds):
             return self.mistake(node, f"'{self.source.segment(node)}' is not part of formulas")
         compute = operators.chain(*(operators.COMPARISON[kind] for kind in kinds))
-        return self.operation(node, compute, [self.compile(one) for one in (node.left, *node.comparators)])
+        return self.operation(node, compute, [self.compile(one) for one in (node.left, *node.comparators)], elementwise)
 
     def sequence(self, node: ast.List | ast.Tuple) -> Node:
         kind = list if isinstance(node, ast.List) else tuple
         parts = [self.compile(one) for one in node.elts]
-        made = self.operation(node, lambda *values: kind(operators.sequence(*values)), parts)
+        made = self.operation(node, lambda *values: kind(operators.sequence(*values)), parts, keep)
         if any(part.static is UNKNOWN for part in parts):
             return made
         return Node(made.run, kind(part.static for part in parts))
 
     def index(self, node: ast.expr) -> Node:
         if isinstance(node, ast.Tuple):
-            return self.operation(node, lambda *items: items, [self.index(one) for one in node.elts])
+            return self.operation(node, lambda *items: items, [self.index(one) for one in node.elts], keep)
         if isinstance(node, ast.Slice):
             ends = [Node(lambda _: None) if one is None else self.compile(one) for one in _ends(node)]
-            return self.operation(node, slice, ends)
+            return self.operation(node, slice, ends, keep)
         return self.compile(node)
 
     def attribute(self, node: ast.Attribute) -> Node:
         if node.attr != "T":
             instead = f"; write {node.attr}(...)" if node.attr in FUNCTIONS else ""
             return self.mistake(node, f"unknown attribute {node.attr!r}; only .T exists{instead}")
-        return self.operation(node, lambda value: operators.as_array(value).T, [self.compile(node.value)])
+        part = self.compile(node.value)
+        return self.operation(node, lambda value: operators.as_array(value).T, [part], transpose)
 
     def call(self, node: ast.Call) -> Node:
         function = self.callee(node.func)
@@ -227,7 +234,8 @@ class _Compiler:
             return self.mistake(node, self.why(node, [], problem))
         if function.typed:
             parts, words = [*parts, Node(lambda values: values.dtype)], [*words, DTYPE]
-        return self.operation(node, computation(function, len(node.args), words), parts)
+        rule = function.rule(len(node.args), words)
+        return self.operation(node, computation(function, len(node.args), words), parts, rule)
 
     def callee(self, node: ast.expr) -> Function | None:
         called = self.source.segment(node)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_cli.adapters.expressions.limits import bounded
+from gradcheck_cli.adapters.expressions.stacks import Rule
 from gradcheck_cli.registry import did_you_mean
 
 DTYPE = "_dtype"  # a function with this keyword is told the dtype of the check
@@ -15,10 +16,14 @@ DTYPE = "_dtype"  # a function with this keyword is told the dtype of the check
 
 @dataclass(frozen=True)
 class Function:
-    """How to compute it, and how many elements come out, told from the same arguments before any is made."""
+    """How to compute it, and how many elements come out, told from the same arguments before any is made.
+
+    `stacked` is the rule that computes it for many points at once, if it has one.
+    """
 
     compute: Callable[..., Any]
     elements: Callable[..., int] | None = None
+    stacked: Rule | None = None
 
     @property
     def signature(self) -> inspect.Signature:
@@ -44,6 +49,14 @@ class Function:
         except TypeError as problem:
             return f"{name}{self.signature}: {problem}"
         return None
+
+    def rule(self, positional: int, words: Sequence[str]) -> Rule | None:
+        """The rule for all operands in a row: the positional ones, then those of the keywords."""
+        stacked = self.stacked
+        if stacked is None:
+            return None
+        names = [*list(inspect.signature(self.compute).parameters)[:positional], *words]
+        return lambda _, *operands: stacked(self.compute, **dict(zip(names, operands, strict=True)))
 
     def check_size(self, positional: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         """Raise `LimitError` when the result would be too large."""

@@ -14,6 +14,7 @@ NODES = 500  # parts of one expression, as Python's parser counts them
 DEPTH = 100  # operations inside operations
 STEPS = 50  # let steps of one formula
 ELEMENTS = 2**24  # of one array: the weights of a 4096 × 4096 layer
+STACK = 2**18  # of the largest array of a stack, so that it stays in cache
 PRODUCTS = 2**33  # multiplications of one einsum
 INTEGER = 2**63 - 1  # beyond it numpy has no integers
 

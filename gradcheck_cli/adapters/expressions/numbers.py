@@ -13,23 +13,25 @@ import numpy as np
 
 from gradcheck_cli.adapters.expressions.function import Function
 from gradcheck_cli.adapters.expressions.limits import broadcast_elements
+from gradcheck_cli.adapters.expressions.stacked_functions import along
+from gradcheck_cli.adapters.expressions.stacks import elementwise
 
 Axis = int | tuple[int, ...] | None
 
 
 def _of_one(ufunc: Callable[[Any], Any]) -> Function:
-    return Function(lambda x: ufunc(x))
+    return Function(lambda x: ufunc(x), stacked=elementwise)
 
 
 def _reduction(reduce: Callable[..., Any]) -> Function:
     def compute(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
         return reduce(x, axis=axis, keepdims=keepdims)
 
-    return Function(compute)
+    return Function(compute, stacked=along())
 
 
 def _along(reorder: Callable[..., Any]) -> Function:
-    return Function(lambda x, axis=-1: reorder(np.real(x) if reorder is np.argsort else x, axis=axis))
+    return Function(lambda x, axis=-1: reorder(x, axis=axis), stacked=along(-1))
 
 
 def absolute(x: Any) -> Any:
@@ -94,45 +96,45 @@ def _clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "abs": Function(lambda x: absolute(x)),
+    "abs": Function(lambda x: absolute(x), stacked=elementwise),
     "all": _reduction(np.all),
     "any": _reduction(np.any),
     "arccos": _of_one(np.arccos),
     "arcsin": _of_one(np.arcsin),
     "arctan": _of_one(np.arctan),
-    "argmax": Function(lambda x, axis=None, keepdims=False: np.argmax(np.real(x), axis=axis, keepdims=keepdims)),
-    "argmin": Function(lambda x, axis=None, keepdims=False: np.argmin(np.real(x), axis=axis, keepdims=keepdims)),
-    "argsort": _along(np.argsort),
-    "clip": Function(_clip, broadcast_elements),
+    "argmax": _reduction(lambda x, **named: np.argmax(np.real(x), **named)),
+    "argmin": _reduction(lambda x, **named: np.argmin(np.real(x), **named)),
+    "argsort": _along(lambda x, axis: np.argsort(np.real(x), axis=axis)),
+    "clip": Function(_clip, broadcast_elements, elementwise),
     "cos": _of_one(np.cos),
     "cosh": _of_one(np.cosh),
-    "cumsum": Function(lambda x, axis=None: np.cumsum(x, axis=axis)),
+    "cumsum": Function(lambda x, axis=None: np.cumsum(x, axis=axis), stacked=along()),
     "exp": _of_one(np.exp),
     "expm1": _of_one(np.expm1),
     "log": _of_one(np.log),
     "log1p": _of_one(np.log1p),
-    "log_softmax": Function(_log_softmax),
-    "logsumexp": Function(_logsumexp),
+    "log_softmax": Function(_log_softmax, stacked=along(-1)),
+    "logsumexp": Function(_logsumexp, stacked=along()),
     "max": _reduction(np.max),
-    "maximum": Function(lambda a, b: np.maximum(a, b), broadcast_elements),
-    "mean": Function(_mean),
+    "maximum": Function(lambda a, b: np.maximum(a, b), broadcast_elements, elementwise),
+    "mean": Function(_mean, stacked=along()),
     "min": _reduction(np.min),
-    "minimum": Function(lambda a, b: np.minimum(a, b), broadcast_elements),
-    "norm": Function(_norm),
+    "minimum": Function(lambda a, b: np.minimum(a, b), broadcast_elements, elementwise),
+    "norm": Function(_norm, stacked=along()),
     "prod": _reduction(np.prod),
-    "relu": Function(_relu),
-    "sigmoid": Function(_sigmoid),
-    "sign": Function(lambda x: np.sign(np.real(x))),
+    "relu": Function(_relu, stacked=elementwise),
+    "sigmoid": Function(_sigmoid, stacked=elementwise),
+    "sign": Function(lambda x: np.sign(np.real(x)), stacked=elementwise),
     "sin": _of_one(np.sin),
     "sinh": _of_one(np.sinh),
-    "softmax": Function(_softmax),
-    "softplus": Function(_softplus),
+    "softmax": Function(_softmax, stacked=along(-1)),
+    "softplus": Function(_softplus, stacked=elementwise),
     "sort": _along(np.sort),
     "sqrt": _of_one(np.sqrt),
-    "std": Function(_std),
+    "std": Function(_std, stacked=along()),
     "sum": _reduction(np.sum),
     "tan": _of_one(np.tan),
     "tanh": _of_one(np.tanh),
-    "var": Function(_var),
-    "where": Function(_where, broadcast_elements),
+    "var": Function(_var, stacked=along()),
+    "where": Function(_where, broadcast_elements, elementwise),
 }

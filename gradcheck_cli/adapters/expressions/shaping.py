@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.adapters.expressions import stacked_functions as stacked
 from gradcheck_cli.adapters.expressions.function import Function
 from gradcheck_cli.adapters.expressions.limits import (
     ELEMENTS,
@@ -18,6 +19,7 @@ from gradcheck_cli.adapters.expressions.limits import (
     size,
     whole,
 )
+from gradcheck_cli.adapters.expressions.stacks import elementwise
 from gradcheck_cli.layer import Array
 
 
@@ -106,36 +108,37 @@ FUNCTIONS: dict[str, Function] = {
     "broadcast_to": Function(
         lambda x, shape: np.broadcast_to(x, as_shape(shape)),
         lambda x, shape: math.prod(as_shape(shape)),  # noqa: ARG005 - the arguments of the function
+        stacked.broadcast_to,
     ),
-    "concatenate": Function(_concatenate),
-    "det": Function(lambda a: np.linalg.det(a)),
-    "diag": Function(lambda x: np.diag(x), _square_elements),
-    "dot": Function(lambda a, b: np.dot(a, b), _dot_elements),
+    "concatenate": Function(_concatenate, stacked=stacked.joined(0)),
+    "det": Function(lambda a: np.linalg.det(a), stacked=stacked.matrices),
+    "diag": Function(lambda x: np.diag(x), _square_elements, stacked.diag),
+    "dot": Function(lambda a, b: np.dot(a, b), _dot_elements, stacked.dot),
     "einsum": Function(_einsum, einsum_elements),
-    "expand_dims": Function(lambda x, axis: np.expand_dims(x, axis)),
+    "expand_dims": Function(lambda x, axis: np.expand_dims(x, axis), stacked=stacked.expand_dims),
     "eye": Function(_eye, _eye_elements),
-    "flip": Function(lambda x, axis=None: np.flip(x, axis)),
-    "inner": Function(lambda a, b: np.inner(a, b), _inner_elements),
-    "inv": Function(lambda a: np.linalg.inv(a)),
+    "flip": Function(lambda x, axis=None: np.flip(x, axis), stacked=stacked.flip),
+    "inner": Function(lambda a, b: np.inner(a, b), _inner_elements, stacked.inner),
+    "inv": Function(lambda a: np.linalg.inv(a), stacked=stacked.matrices),
     "kron": Function(lambda a, b: np.kron(a, b), _pair_elements),
-    "len": Function(lambda x: len(x)),
-    "logdet": Function(_logdet),
-    "one_hot": Function(_one_hot, lambda indices, classes: size(indices) * whole(classes)),
+    "len": Function(lambda x: len(x), stacked=stacked.first),
+    "logdet": Function(_logdet, stacked=stacked.matrices),
+    "one_hot": Function(_one_hot, lambda indices, classes: size(indices) * whole(classes), elementwise),
     "ones": _filled(np.ones),
-    "ones_like": Function(lambda x: np.ones_like(x)),
-    "outer": Function(lambda a, b: np.outer(a, b), _pair_elements),
-    "ravel": Function(lambda x: np.ravel(x)),
-    "reshape": Function(_reshape),
-    "shape": Function(lambda x: np.shape(x)),
-    "size": Function(lambda x, axis=None: int(np.size(x, axis))),
-    "solve": Function(lambda a, b: np.linalg.solve(a, b), matmul_elements),
-    "squeeze": Function(lambda x, axis=None: np.squeeze(x, axis)),
-    "stack": Function(_stack),
-    "swapaxes": Function(lambda x, first, second: np.swapaxes(x, first, second)),
-    "trace": Function(lambda a: np.trace(a)),
-    "transpose": Function(lambda x, axes=None: np.transpose(x, axes)),
-    "tril": Function(lambda x: np.tril(x), _square_elements),
-    "triu": Function(lambda x: np.triu(x), _square_elements),
+    "ones_like": Function(lambda x: np.ones_like(x), stacked=elementwise),
+    "outer": Function(lambda a, b: np.outer(a, b), _pair_elements, stacked.outer),
+    "ravel": Function(lambda x: np.ravel(x), stacked=stacked.ravel),
+    "reshape": Function(_reshape, stacked=stacked.reshape),
+    "shape": Function(lambda x: np.shape(x), stacked=stacked.first),
+    "size": Function(lambda x, axis=None: int(np.size(x, axis)), stacked=stacked.first),
+    "solve": Function(lambda a, b: np.linalg.solve(a, b), matmul_elements, stacked.solve),
+    "squeeze": Function(lambda x, axis=None: np.squeeze(x, axis), stacked=stacked.squeeze),
+    "stack": Function(_stack, stacked=stacked.joined(1)),
+    "swapaxes": Function(lambda x, first, second: np.swapaxes(x, first, second), stacked=stacked.swapaxes),
+    "trace": Function(lambda a: np.trace(a), stacked=stacked.trace),
+    "transpose": Function(lambda x, axes=None: np.transpose(x, axes), stacked=stacked.transpose),
+    "tril": Function(lambda x: np.tril(x), _square_elements, stacked.matrices),
+    "triu": Function(lambda x: np.triu(x), _square_elements, stacked.matrices),
     "zeros": _filled(np.zeros),
-    "zeros_like": Function(lambda x: np.zeros_like(x)),
+    "zeros_like": Function(lambda x: np.zeros_like(x), stacked=elementwise),
 }
