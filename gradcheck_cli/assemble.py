@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.numeric.scales import median
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
-from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Point, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,21 @@ def array_results(judged: Sequence[Judged], view: str, rows: Rows) -> tuple[Arra
 
 
 def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, rows: Rows) -> ArrayResult:
-    codes = np.concatenate([sheet.outcome.ravel() for _, sheet in points])
-    errors = np.concatenate([np.abs(sheet.analytic - sheet.numeric).ravel() for _, sheet in points])
-    sizes = np.concatenate([np.fmax(np.abs(s.analytic), np.abs(s.numeric)).ravel() for _, s in points])
-    limits = np.concatenate([sheet.resolution.ravel() for _, sheet in points])
+    analytic, numeric, codes, limits = (
+        _flat([getattr(sheet, column) for _, sheet in points])
+        for column in ("analytic", "numeric", "outcome", "resolution")
+    )
+    errors, sizes = np.abs(analytic - numeric), np.fmax(np.abs(analytic), np.abs(numeric))
     comparable = (limits > 0) & np.isfinite(limits) & np.isfinite(errors)
     excess = np.divide(errors, limits, out=np.full_like(errors, np.inf), where=comparable)
     excess[errors == 0] = 0.0
-    order = np.lexsort((-excess, -codes.astype(int)))[: rows.count(codes.size)]
+    order = worst_first(codes, excess, rows.count(codes.size))
     starts = np.cumsum([0, *(sheet.outcome.size for _, sheet in points)])
     numbers = np.searchsorted(starts, order, side="right") - 1
     worst = tuple(_element(points[p], int(k - starts[p]), view) for p, k in zip(numbers, order, strict=True))
     finite = np.isfinite(errors)
     scaled = np.divide(errors, sizes, out=np.where(errors > 0, np.inf, 0.0), where=(sizes > 0) & finite)
-    count = {code: int((codes == code).sum()) for code in (PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE)}
+    count = np.bincount(codes, minlength=len(CODES)).tolist()
     searched = [sheet.searched for _, sheet in points if sheet.searched is not None]
     missing = sum(one.elements - one.indices.size for one in searched)
     covered = sum(one.covered for one in searched)
@@ -88,37 +92,63 @@ def _array_result(name: str, points: Sequence[tuple[Judged, Sheet]], view: str, 
     )
 
 
+def _flat(tables: Sequence[Array]) -> Array:
+    """The elements of all points, end to end."""
+    return tables[0].reshape(-1) if len(tables) == 1 else np.concatenate([table.reshape(-1) for table in tables])
+
+
+def worst_first(codes: Array, excess: Array, count: int) -> Array:
+    """Where so many elements are, the worst first: by outcome, then by how far the error exceeds what would be seen."""
+    chosen: list[Array] = []
+    for code in reversed(range(len(CODES))):
+        places = np.flatnonzero(codes == code)
+        if places.size > count > 0:
+            least = np.partition(excess[places], -count)[-count]
+            places = places[excess[places] >= least]
+        chosen.append(places[np.argsort(-excess[places], kind="stable")[:count]])
+        count -= chosen[-1].size
+    return np.concatenate(chosen)
+
+
 def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
     judged, sheet = where
     row, unit = divmod(k, sheet.outcome.shape[1])
     shape = judged.shapes[sheet.name]
     place = row if sheet.searched is None else int(sheet.searched.indices[row])
-    number, output = locate(judged.outputs, unit)
-    alone = len(judged.outputs) == 1
+    number, output = locate(judged.outputs, unit) if view == "jacobian" else (None, None)
     return Element(
-        index=tuple(int(i) for i in np.unravel_index(place, shape)),
+        index=_index(place, shape),
         analytic=float(sheet.analytic[row, unit]),
         numeric=float(sheet.numeric[row, unit]),
         uncertainty=float(sheet.uncertainty[row, unit]),
         resolution=float(sheet.resolution[row, unit]),
-        outcome=CODES[int(sheet.outcome[row, unit])],
-        output=output if view == "jacobian" else None,
-        output_number=number if view == "jacobian" and not alone else None,
+        outcome=CODES[sheet.outcome[row, unit]],
+        output=output,
+        output_number=number if len(judged.outputs) > 1 else None,
         point=judged.point,
         reason=sheet.reason[row, unit],
-        method=str(sheet.method[row, unit]),
+        method=sheet.method[row, unit] or sheet.usual,
         step=float(sheet.step[row, unit]),
         tier=int(sheet.tier[row, unit]),
         precision="rounding" if sheet.rounded[row, unit] else "formula",
     )
 
 
+def _index(place: int, shape: Shape) -> tuple[int, ...]:
+    """Where a flat place lies in an array."""
+    index: list[int] = []
+    for size in reversed(shape):
+        place, at = divmod(place, size)
+        index.append(at)
+    return tuple(reversed(index))
+
+
 def locate(outputs: Sequence[Shape], unit: int) -> tuple[int, tuple[int, ...]]:
     """Which output a flat position falls into, and its index there."""
     for number, shape in enumerate(outputs):
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if unit < size:
-            return number, tuple(int(i) for i in np.unravel_index(unit, shape))
+            return number, _index(unit, shape)
         unit -= size
     return 0, ()
 
@@ -134,13 +164,13 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
     tops = [float(part.max()) for part in seen]
     where = everything[int(np.argmax(tops))]
     at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
-    median = float(np.median(decided)) if decided.size else float("inf")
-    return Resolution(median, max(tops), at.label(where[1].name))
+    middle = median(decided) if decided.size else float("inf")
+    return Resolution(middle, max(tops), at.label(where[1].name))
 
 
 def _resolutions(sheet: Sheet) -> Array:
     """The resolution of every element; at a kink, where any subgradient is right, there is none to speak of."""
-    return np.where(sheet.outcome == KINK, 0.0, np.nan_to_num(sheet.resolution, nan=np.inf, posinf=np.inf))
+    return np.where(sheet.outcome == KINK, 0.0, np.fmin(sheet.resolution, np.inf))
 
 
 def notes_of(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from gradcheck_cli.evidence import UNIT32, UNIT64, K, LadderEstimate, Status, Trace
 from gradcheck_cli.layer import Array
 from gradcheck_cli.spec import Tolerance
+from gradcheck_cli.values import dataclass
 
 FLOOR = 256.0  # times u T is the working precision: smaller differences are rounding
 NOTHING = 64.0  # times u S is what cancellation in a VJP may leave of a zero
@@ -53,12 +54,11 @@ class Numbers:
     rho: Any
     unit: float
 
-    @property
+    @cached_property
     def error(self) -> Any:
         """|analytic - numeric|; infinite where either is not a number."""
         with np.errstate(invalid="ignore"):
-            error = np.abs(np.asarray(self.analytic) - np.asarray(self.numeric))
-        return np.where(np.isnan(error), np.inf, error)
+            return np.fmin(np.abs(np.subtract(self.analytic, self.numeric)), np.inf)
 
     @property
     def resolution(self) -> Any:
@@ -71,17 +71,20 @@ def decide(numbers: Numbers) -> Array:
     bound = numbers.uncertainty + numbers.rounding
     error = numbers.error
     size = np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
-    reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
     digits = np.sqrt(numbers.unit) * size
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
+        passed = powerful | agree
+        if passed.all():
+            return np.full(np.shape(passed), Decision.PASS, np.int8)
         cancelled = NOTHING * numbers.unit * numbers.natural
         small = np.abs(numbers.analytic) <= np.maximum(numbers.floor, cancelled) + numbers.rounding
+        reach = numbers.rho * np.maximum(numbers.slope, numbers.natural)
         zero = (error <= bound) & small & (bound <= reach)
         rounding = (error <= bound + numbers.floor) & (bound + numbers.floor <= reach)
         mismatch = error > 2 * (bound + numbers.floor)
-    conditions = [powerful | agree, zero, rounding, mismatch]
+    conditions = [passed, zero, rounding, mismatch]
     codes = [Decision.PASS, Decision.ZERO, Decision.ROUNDING, Decision.MISMATCH]
     return np.asarray(np.select(conditions, codes, Decision.OPEN), dtype=np.int8)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 K = 6.0  # standard deviations of noise that count as a bound
 UNIT64, UNIT32 = 2.0**-53, 2.0**-24  # round-off of the working precisions

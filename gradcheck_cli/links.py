@@ -23,7 +23,8 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.precision import finer, judge_rounding
 from gradcheck_cli.results import Finding
 from gradcheck_cli.spec import CheckSpec, Given
-from gradcheck_cli.tiers.scene import KINK, PASS, Point, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import KINK, PASS, Sheet
 
 WORTHWHILE = 64  # elements from which on it pays to look at each link
 

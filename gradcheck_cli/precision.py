@@ -13,7 +13,8 @@ from gradcheck_cli.numeric.noise import Noise, measure_analytic
 from gradcheck_cli.numeric.objective import Objective, flatten
 from gradcheck_cli.numeric.scales import lengths, natural_slope
 from gradcheck_cli.plumbing.bench import Bench
-from gradcheck_cli.tiers.scene import FAIL, PASS, Point, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import FAIL, PASS, Sheet
 
 
 def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> None:

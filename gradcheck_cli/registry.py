@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -78,22 +79,22 @@ class Registry(Mapping[str, T], Generic[T]):
                     yield name, cast("T", thing)
 
     def _find(self, name: str) -> T | None:
-        """Look first into the modules that mention the name, for to import all of them takes longer than a check."""
+        """Look first into the modules that assign the name, for to import all of them takes longer than a check."""
         if name in self._found:
             return self._found[name]
         for module in self._modules if "_things" not in vars(self) else ():
-            if self._mentions(module, name):
+            if self._assigns(module, name):
                 self._found |= self._carried(module)
                 if name in self._found:
                     return self._found[name]
         return self._things.get(name)
 
-    def _mentions(self, module: str, name: str) -> bool:
+    def _assigns(self, module: str, name: str) -> bool:
         try:
             text = pkgutil.get_data(self.package, f"{module}.py")
         except OSError:  # a folder, or installed without its source: it is looked into with all others
             return False
-        return text is not None and f'"{name}"'.encode() in text
+        return text is not None and re.search(rf'\bname\b[^=\n]*= *"{re.escape(name)}"'.encode(), text) is not None
 
     def _installed(self, entry: metadata.EntryPoint, taken: Mapping[str, T]) -> T | None:
         """What an installed package adds; one that is broken must not keep the others from being used."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from gradcheck_cli import as_json
+from gradcheck_cli.values import dataclass, field
 
 
 class Outcome(StrEnum):

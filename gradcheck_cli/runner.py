@@ -6,12 +6,14 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
-from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.costs import announced, limits_of, must_fit, searched
+from gradcheck_cli.diagnosis.explain import explain
+from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.links import by_links, is_chain, wrong_links
@@ -25,15 +27,14 @@ from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.plumbing.structure import PURITY, STRUCTURE, examine
 from gradcheck_cli.plumbing.tangents import optional_members
 from gradcheck_cli.precision import finer, is_half, judge_rounding, undecided, vjp_unit
-from gradcheck_cli.raised import error_info
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
-from gradcheck_cli.tiers.scene import Limits, Point
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.values import dataclass, field
 
-PATIENCE, LEAST = 30.0, 200  # seconds that the elements of one array may take by default, and evaluations that are fine
-MEMORY = 2**30  # bytes
+Tell: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,15 @@ class Setting:
     ledger: Ledger
     is_link: bool = False
     threads: Threads = field(default_factory=Threads)
+    tell: Tell | None = None
 
 
-def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None) -> RunResult:
-    """Make every check in order; an interruption keeps what is done."""
+def run(asked: RunSpec, on_result: Callable[[CheckResult], None] | None = None, tell: Tell | None = None) -> RunResult:
+    """Make every check in order; an interruption keeps what is done. What takes long is told beforehand."""
     start, done, interrupted = time.perf_counter(), [], False
     try:
         for spec in asked.checks:
-            result = run_check(spec, asked.rows)
+            result = run_check(spec, asked.rows, tell)
             done.append(result)
             if on_result is not None:
                 on_result(result)
@@ -73,16 +75,18 @@ class Attempt:
     notes: tuple[str, ...] = ()
     error: ErrorInfo | None = None
 
-    def make(self, spec: CheckSpec) -> None:
+    def make(self, spec: CheckSpec, tell: Tell | None) -> None:
         """Judge every point. What user code raises, `sys.exit` too, is this check's error."""
         with redirect_stdout(self.printed), redirect_stderr(self.printed), quiet, Threads(spec.threads) as threads:
             try:
-                setting = Setting(spec, build(spec), self.ledger, threads=threads)
+                setting = Setting(spec, build(spec), self.ledger, threads=threads, tell=tell)
                 self.notes = notes_of_layer(setting.layer)
                 self.judged = [judge_point(setting, point) for point in range(spec.points)]
             except KeyboardInterrupt:
                 raise
             except BaseException as exception:  # noqa: BLE001 - the run goes on
+                from gradcheck_cli.raised import error_info  # to read tracebacks takes modules that few runs need
+
                 self.error = error_info(exception)
 
     @property
@@ -97,10 +101,10 @@ class Attempt:
         return tuple(dict.fromkeys([*self.notes, *(note for judged in self.judged for note in judged.notes)]))
 
 
-def run_check(spec: CheckSpec, rows: Rows | None = None) -> CheckResult:
+def run_check(spec: CheckSpec, rows: Rows | None = None, tell: Tell | None = None) -> CheckResult:
     """Make one check. What user code raises becomes the check's error."""
     start, attempt = time.perf_counter(), Attempt()
-    attempt.make(spec)
+    attempt.make(spec, tell)
     arrays, findings = array_results(attempt.judged, spec.view, rows or Rows()), attempt.findings
     verdict = Verdict.ERROR if attempt.error else verdict_of(arrays, findings)
     evaluations = attempt.ledger.evaluations
@@ -173,6 +177,7 @@ def judge_bench(setting: Setting, number: int, bench: Bench) -> Judged:
     findings = examine(first_look(bench), PURITY)
     if any(finding.severity == "error" for finding in findings):
         return Judged(number, (), tuple(findings), ())
+    must_fit(setting.spec, bench)
     first_vjp(bench, fit_cotangent(setting.spec, bench.outputs, number))
     findings += examine(bench, STRUCTURE)
     bench.second = {}
@@ -230,14 +235,6 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
     return tuple(part.astype(output.dtype) for part, output in zip(given, outputs, strict=True))
 
 
-def limits_of(spec: CheckSpec, bench: Bench) -> Limits | None:
-    """What visiting the elements of one array may cost, from the time that forward took; None where all are visited."""
-    if spec.exhaustive or spec.view != "vjp":
-        return None
-    affordable = max(LEAST, int(PATIENCE / bench.seconds))
-    return Limits(spec.budget or affordable, spec.max_memory or MEMORY)
-
-
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
     """Noise, linearity and the three tiers, in the precision that suits the layer."""
     spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
@@ -247,7 +244,11 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
     objective.several, objective.lends = bench.several, not bench.touched
     limits = limits_of(spec, work)
-    objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
+    large = tuple(announced(limits, work))
+    objective.costly = bool(large)
+    if setting.tell is not None:
+        for sentence in large:
+            setting.tell(sentence)
     centre = flatten(work.outputs)
     ledger.phase = "noise"
     noise = measure(objective, wrt, centre)
@@ -274,7 +275,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         point=number,
         sheets=tuple(sheets),
         findings=(*findings, *explain(evidence, findings)),
-        notes=notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
+        notes=(*large, *searched(sheets), *notes_of(point, sheets, spec, bench, fine is not None, work.cotangent)),
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
         measured=point,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from gradcheck_cli.layer import Array, Draw, Layer, Shape
 from gradcheck_cli.results import Rows
+from gradcheck_cli.values import dataclass, field
 
 View: TypeAlias = Literal["vjp", "jacobian"]
 

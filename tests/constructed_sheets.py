@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.diagnosis.explain import explain
+from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding, Outcome
 

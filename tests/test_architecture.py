@@ -16,13 +16,14 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         [
+            ["values"],
             ["layer", "registry"],
             ["evidence", "results", "as_json", "from_json"],
             ["layers", "adapters", "differences", "reports"],
             ["spec", "raised"],
             ["draws", "compare", "numeric"],
             ["plumbing", "tiers", "diagnosis", "config"],
-            ["assemble", "precision"],
+            ["assemble", "precision", "costs"],
             ["links"],
             ["runner"],
             ["api", "batch"],

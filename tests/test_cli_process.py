@@ -363,6 +363,55 @@ def test_help_loads_neither_numpy_nor_rich(words: list[str], folder: Path) -> No
     assert python(code, *words, cwd=folder).stderr.splitlines()[-1] == "[]"
 
 
+UNUSED = {
+    "pydantic",  # its core validates
+    "annotated_types",
+    "numpy.ma",
+    "statistics",
+    "zipfile",
+    "importlib.metadata",
+    "difflib",
+    "concurrent.futures",
+    "multiprocessing",
+    "pebble",
+    "asyncio",
+    "rich.progress",
+    "rich.live",
+    "rich.markdown",
+    "gradcheck_cli.diagnosis.rules",
+    "gradcheck_cli.batch.crew",
+    "gradcheck_cli.config.words",
+    "gradcheck_cli.config.files",
+    "gradcheck_cli.config.schema",
+    "gradcheck_cli.cli.expressions",
+    "gradcheck_cli.cli.journal",
+    "gradcheck_cli.from_json",
+    "gradcheck_cli.raised",
+    "gradcheck_cli.tiers.search",
+    "gradcheck_cli.numeric.probes",
+}
+
+
+def test_small_run_imports_only_what_it_uses(folder: Path) -> None:
+    (folder / "one.yaml").write_text(
+        "version: 1\nchecks: [{layer: linear, options: {in_features: 3, out_features: 2}}]\n"
+    )
+    code = (
+        "main()\n"
+        f"print(sorted({UNUSED!r} & sys.modules.keys()), file=sys.stderr)\n"
+        "for package in ('layers', 'differences', 'adapters', 'reports'):\n"
+        "    inside = f'gradcheck_cli.{package}.'\n"
+        "    print(sorted(m.removeprefix(inside) for m in sys.modules if m.startswith(inside)), file=sys.stderr)\n"
+    )
+    assert python(code, "run", "one.yaml", cwd=folder).stderr.splitlines() == [
+        "[]",
+        "['dense']",
+        "['central', 'complex_step', 'method', 'richardson']",  # what the tiers are made of
+        "['references']",
+        "['_elements', '_text', '_unmet', 'table']",
+    ]
+
+
 def test_version_is_told(folder: Path) -> None:
     assert gradcheck("--version", cwd=folder).stdout == f"gradcheck {__version__}\n"
     assert python("sys.argv.append('--version')\nmain()", cwd=folder).stdout == f"gradcheck {__version__}\n"

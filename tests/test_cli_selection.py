@@ -7,7 +7,7 @@ import re
 import click
 import pytest
 
-from gradcheck_cli.cli.selection import parse
+from gradcheck_cli.cli.expressions import parse
 
 IDS = ["a.yaml::Softmax[beta=2]", "a.yaml::softmax jacobian", "b.yaml::linear", "b.yaml::not so (fast)"]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradcheck_cli.config import ConfigError, from_words
+from gradcheck_cli.config import ConfigError
+from gradcheck_cli.config.words import from_words
 
 
 def sentences(layer: str, *words: str, **settings: object) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck_cli.diagnosis.rules import Evidence, explain
+from gradcheck_cli.diagnosis.explain import explain
+from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.results import Finding
 from tests.constructed_sheets import FAIL, INCONCLUSIVE, LINE, POINT, SQUARE, Case, Scaled, findings_of, sheet_of
 

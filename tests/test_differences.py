@@ -40,8 +40,8 @@ EXP = {
 EVALUATIONS = {"central": 2, "forward": 2, "backward": 2, "richardson": 4, "complex_step": 1}
 
 
-def summed(terms: Array) -> Array:
-    return np.asarray(terms.sum(axis=-1, keepdims=True))
+def summed(terms: Array, weights: Array) -> Array:
+    return np.asarray((terms * weights).sum(axis=-1, keepdims=True))
 
 
 def estimate(name: str, f: Callable[[Any], Any], x: float = X, h: float = H, noise: float = 0.0) -> Estimate:

@@ -124,7 +124,7 @@ def test_outcomes_are_those_without_heads(mutator: str, dtype: str, monkeypatch:
         linear if mutator == "none" else Mutated(linear, MUTATORS[mutator]), *(LAYERS[name]() for name in NAMES[1:])
     )
     found = check(layer, GIVEN, exhaustive=True, dtype=dtype)
-    monkeypatch.setattr("gradcheck_cli.numeric.heads.head_of", lambda *_: None)
+    monkeypatch.setattr("gradcheck_cli.tiers.scene.head_of", lambda *_: None)
     plain = check(layer, GIVEN, exhaustive=True, dtype=dtype)
     assert outcomes(found) == outcomes(plain)
     assert found.verdict is (Verdict.PASS if mutator == "none" else Verdict.FAIL)

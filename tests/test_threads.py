@@ -15,7 +15,7 @@ from gradcheck_cli.adapters.chain import Chain
 from gradcheck_cli.adapters.formula import Formula
 from gradcheck_cli.batch.fingerprint import fingerprint
 from gradcheck_cli.layer import Array, ArraySpec, Shape
-from gradcheck_cli.numeric import sampling, shared
+from gradcheck_cli.numeric import copies, sampling
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Rows, Verdict
@@ -104,8 +104,8 @@ CASES["formula"][1].update(W=(12, 10), x=(10,))
 @pytest.fixture
 def small_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that there are many of them."""
-    for module in (sampling, shared):
-        monkeypatch.setattr(module, "STACK_BYTES", 4000)
+    monkeypatch.setattr(sampling, "STACK_BYTES", 4000)
+    monkeypatch.setattr(copies, "BYTES", 30_000)
 
 
 @pytest.mark.usefixtures("small_stacks")

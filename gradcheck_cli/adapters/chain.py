@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from gradcheck_cli.adapters.user_code import UserCodeError, listed
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Layer, Outputs, Shape, as_outputs
+from gradcheck_cli.values import dataclass, field
 
 
 def own(everything: Mapping[str, Any], k: int) -> dict[str, Any]:

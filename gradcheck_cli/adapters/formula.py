@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from keyword import iskeyword
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from gradcheck_cli.adapters.expressions.stacks import Stack, Widest, spread, tog
 from gradcheck_cli.adapters.user_code import spec_of
 from gradcheck_cli.layer import Array, ArraySpec, OptionError, Shape
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck_cli.adapters.references import malformed, resolve
 from gradcheck_cli.adapters.user_code import Code, count, fresh, listed, spec_of
 from gradcheck_cli.layer import Array, ArraySpec, Layer, Outputs, Shape
+from gradcheck_cli.values import dataclass
 
 ORDER = "say which with gradients: [...], in the order returned, null for one to skip"
 

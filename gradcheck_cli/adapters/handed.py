@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from gradcheck_cli.adapters.library import imported, made_by, used_by
 from gradcheck_cli.adapters.object import from_object
 from gradcheck_cli.adapters.user_code import UserCodeError, listed, spec_of
 from gradcheck_cli.layer import Array, ArraySpec, Shape
+from gradcheck_cli.values import dataclass
 
 KINDS = "a layer with forward(**arrays) and vjp(dy, **arrays), a pair (forward, backward), or a torch or JAX callable"
 

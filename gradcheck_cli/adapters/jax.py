@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from gradcheck_cli.adapters.references import malformed, resolve
 from gradcheck_cli.adapters.stacking import stacked_axes, unstacked, works
 from gradcheck_cli.adapters.user_code import UserCodeError, fresh, spec_of
 from gradcheck_cli.layer import Array, ArraySpec, Outputs, Shape
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from gradcheck_cli.adapters.object_state import (
 from gradcheck_cli.adapters.references import malformed, resolve
 from gradcheck_cli.adapters.user_code import Code, Recall, UserCodeError, fresh, listed, spec_of, spellings
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Layer, Outputs, Shape, as_outputs
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import contextlib
 import copy
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradcheck_cli.adapters.user_code import UserCodeError, listed, spellings
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 PARAMETERS = ("parameters", "params")
 GRADIENTS = ("gradients", "grads")

@@ -10,7 +10,6 @@ import copy
 import importlib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from gradcheck_cli.adapters.references import malformed, resolve
 from gradcheck_cli.adapters.torch_layer import Call, Evaluation, Gradient, Near, seeded
 from gradcheck_cli.adapters.user_code import UserCodeError, listed, spec_of
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, OptionError
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True)

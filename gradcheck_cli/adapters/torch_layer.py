@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from gradcheck_cli.adapters.placement import Placement
 from gradcheck_cli.adapters.stacking import stacked_axes, unstacked, works
 from gradcheck_cli.adapters.user_code import UserCodeError, fresh
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Generic, Outputs, Shape
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass(frozen=True, eq=False)

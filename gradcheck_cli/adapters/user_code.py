@@ -6,13 +6,13 @@ import copy
 import inspect
 import linecache
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArraySpec, Kind, Shape
+from gradcheck_cli.values import dataclass
 
 
 class UserCodeError(Exception):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gradcheck_cli.results import CheckResult, Rows
 from gradcheck_cli.spec import CheckSpec
+from gradcheck_cli.values import dataclass
 
 
 class WorkersError(Exception):

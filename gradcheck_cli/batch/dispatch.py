@@ -34,6 +34,9 @@ class Watch:
     def tick(self, running: Sequence[Running]) -> None:
         """A moment of the run, and what is under way."""
 
+    def tell(self, sentence: str) -> None:
+        """What is to be known of a check that is under way in this process."""
+
     @property
     def stopping(self) -> bool:
         """Whether somebody wants the run to stop."""
@@ -121,7 +124,7 @@ def _here(asked: RunSpec, order: Order, watch: Watch) -> bool:
         return False
     look()
     try:
-        return runner.run(replace(asked, checks=todo, stop_at=None), keep).interrupted
+        return runner.run(replace(asked, checks=todo, stop_at=None), keep, watch.tell).interrupted
     except _Enough:
         return False
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,6 +19,7 @@ from gradcheck_cli.batch.chunk import Chunk, TransferError, WorkersError
 from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult
 from gradcheck_cli.runner import run_check
+from gradcheck_cli.values import dataclass
 
 PATIENCE = 1.0  # seconds after which a chunk goes back as far as it is done: a killed run loses no more
 NOTICE = struct.Struct("=BIi")  # kind, pid, number of the check: one write of so few bytes is never torn

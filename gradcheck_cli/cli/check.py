@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 import click
 
+from gradcheck_cli.cli.effort import Effort, effort_options
 from gradcheck_cli.cli.execution import config_errors_told, execute
 from gradcheck_cli.cli.options import (
     look_options,
     only_one_on_stdout,
     result_options,
     rows,
-    threads_option,
     verbosity,
     verbosity_options,
 )
@@ -30,14 +30,13 @@ from gradcheck_cli.results import ExitCode
 @click.option("--wrt", metavar="NAMES", help="Judge only these arrays: names with commas between.")
 @click.option("--points", type=click.IntRange(min=1), metavar="N", help="Check at so many random points.")
 @click.option("--expect", type=click.Choice(["pass", "fail"]), help="What is right; fail for a gradient known wrong.")
-@threads_option
+@effort_options
 @result_options
 @verbosity_options
 @look_options
 def check(
     layer: str,
     words: tuple[str, ...],
-    threads: int,
     everything: bool,
     top: int | None,
     destinations: tuple[Destination, ...],
@@ -61,12 +60,14 @@ def check(
     kept, shown = rows(everything, top), verbosity(verbose, quiet)
     only_one_on_stdout(destinations)
 
-    from gradcheck_cli import config
+    from gradcheck_cli.config.words import from_words
     from gradcheck_cli.spec import RunSpec
 
+    effort = Effort(**{field.name: settings.pop(field.name) for field in fields(Effort)})
+    effort.must_agree()
     given = {name: value for name, value in settings.items() if value is not None}
     if "wrt" in given:
         given["wrt"] = [name.strip() for name in given["wrt"].split(",")]
     with config_errors_told():
-        spec = config.from_words(layer, words, **given)
-    return execute(RunSpec((replace(spec, threads=threads),), kept), destinations, Look(width, color), shown)
+        spec = from_words(layer, words, **given)
+    return execute(RunSpec((effort.on(spec),), kept), destinations, Look(width, color), shown)

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from gradcheck_cli.cli.interruption import interruptible
 from gradcheck_cli.cli.output import Destination, Look, Refusal, show, stdout_kept_for_results
 from gradcheck_cli.cli.workers import Workers
 from gradcheck_cli.results import CheckResult, ExitCode, RunResult
+from gradcheck_cli.values import dataclass, field
 
 if TYPE_CHECKING:
     from gradcheck_cli.cli.follower import Follower

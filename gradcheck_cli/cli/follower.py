@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.batch.chunk import Running
 from gradcheck_cli.batch.dispatch import Watch
 from gradcheck_cli.cli.gate import Gate
 from gradcheck_cli.cli.interruption import Interruption
-from gradcheck_cli.cli.journal import Journal
 from gradcheck_cli.cli.output import show
 from gradcheck_cli.cli.progress import Tally
 from gradcheck_cli.reports.table import Table
 from gradcheck_cli.results import CheckResult
+
+if TYPE_CHECKING:
+    from gradcheck_cli.cli.journal import Journal
 
 
 class Follower(Watch):
@@ -51,6 +54,10 @@ class Follower(Watch):
             journal.add(check)
         self._progress.add(check)
         return check
+
+    def tell(self, sentence: str) -> None:
+        """Have it read at once, not after a check that may take long."""
+        self._progress.tell(sentence)
 
     def tick(self, running: Sequence[Running]) -> None:
         """Show what there is."""

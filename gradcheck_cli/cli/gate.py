@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from gradcheck_cli import as_json
 from gradcheck_cli.reports import _text, _unmet
 from gradcheck_cli.results import CheckResult, ExitCode, RunResult, Verdict
+from gradcheck_cli.values import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -108,15 +108,6 @@ result_options = _together(
 )
 
 
-threads_option: Callable[[Any], Any] = click.option(
-    "--threads",
-    type=click.IntRange(min=1, max=256),
-    default=1,
-    metavar="N",
-    help="Threads that evaluate large layers, with the same results; so many in each worker of -n. Default: 1.",
-)
-
-
 def rows(everything: bool, top: int | None) -> Rows:
     """How many elements are kept."""
     if everything and top is not None:

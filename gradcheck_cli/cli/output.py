@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
 from gradcheck_cli.results import ExitCode
+from gradcheck_cli.values import dataclass
 
 PIPED_WIDTH, NARROWEST = 100, 40
 
@@ -102,7 +101,7 @@ class Look:
     @property
     def width(self) -> int:
         """The given width, else COLUMNS, else the terminal's, else one that pipes get."""
-        columns = self.width_given or shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
+        columns = self.width_given or _columns()
         return max(columns, NARROWEST)
 
     @property
@@ -115,6 +114,18 @@ class Look:
         if os.environ.get("FORCE_COLOR"):
             return True
         return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _columns() -> int:
+    """What shutil.get_terminal_size says, which comes with every kind of archive."""
+    try:
+        columns = int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        columns = 0
+    if columns <= 0:
+        with suppress(AttributeError, ValueError, OSError):
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    return columns if columns > 0 else PIPED_WIDTH
 
 
 @dataclass(frozen=True)

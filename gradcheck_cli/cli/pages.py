@@ -7,8 +7,9 @@ import inspect
 import textwrap
 import types
 import typing
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from gradcheck_cli.values import dataclass
 
 BUILT_IN = "gradcheck_cli.layers."
 SECTIONS = ("Formula", "Arrays", "VJP", "Source")

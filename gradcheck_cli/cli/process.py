@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -55,6 +54,8 @@ def _command(arguments: Sequence[str]) -> int:
 
 
 def _report_bug(bug: Exception) -> None:
+    import traceback
+
     where = traceback.extract_tb(bug.__traceback__)[-1]
     traceback.print_exception(bug, file=sys.stderr)
     place = f"{where.filename}:{where.lineno}, in {where.name}"

@@ -23,7 +23,9 @@ LONGEST_NAME = 48
 def following(ids: Sequence[str], count: int, quiet: bool, colour: bool) -> Tally:
     """What suits standard error. `ids` name all checks of the run by number, of which `count` are to be made."""
     if quiet or count < 2 or sys.stderr is None:
-        return Tally(ids, count)
+        tally = Tally(ids, count)
+        tally.stderr = None if quiet else sys.stderr
+        return tally
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         return Lines(ids, count)
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
@@ -32,13 +34,14 @@ def following(ids: Sequence[str], count: int, quiet: bool, colour: bool) -> Tall
 
 
 class Tally:
-    """Counts, and shows nothing."""
+    """Counts, and shows nothing but what it is told to tell."""
 
     def __init__(self, ids: Sequence[str], count: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._ids, self._clock = ids, clock
         self._begun = clock()
         self.count, self.done, self.unmet = count, 0, 0
         self._running: Sequence[Running] = ()
+        self.stderr = sys.stderr
 
     def add(self, check: CheckResult) -> None:
         """Count a check that ended."""
@@ -48,6 +51,12 @@ class Tally:
     def tick(self, running: Sequence[Running]) -> None:
         """Note what is under way."""
         self._running = running
+
+    def tell(self, sentence: str) -> None:
+        """Print a sentence about the check that is under way; what it prints itself is caught meanwhile."""
+        if self.stderr is not None:
+            with self.paused():
+                print(f"gradcheck: {plain(sentence)}", file=self.stderr, flush=True)
 
     @property
     def may_pause(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from gradcheck_cli.adapters.references import misnamed
 from gradcheck_cli.cli.output import Destination, Refusal
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass
 
 FILE = "pyproject.toml"
 

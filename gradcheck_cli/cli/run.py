@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gradcheck_cli.cli import project
+from gradcheck_cli.cli.effort import Effort, effort_options
 from gradcheck_cli.cli.execution import Manner, config_errors_told, execute
 from gradcheck_cli.cli.gate import Gate, gate_options
 from gradcheck_cli.cli.options import (
@@ -18,7 +19,6 @@ from gradcheck_cli.cli.options import (
     only_one_on_stdout,
     result_options,
     rows,
-    threads_option,
     verbosity,
     verbosity_options,
 )
@@ -30,7 +30,7 @@ from gradcheck_cli.results import ExitCode
 if TYPE_CHECKING:
     from gradcheck_cli.spec import CheckSpec
 
-P = TypeVar("P", Wanted, Gate, Workers)
+P = TypeVar("P", Wanted, Gate, Workers, Effort)
 
 DEFAULT_PATHS = ("configs",)
 
@@ -46,7 +46,7 @@ DEFAULT_PATHS = ("configs",)
     "--allow", multiple=True, type=module, metavar="MODULE", help="Let configs name code in this module. Repeatable."
 )
 @worker_options
-@threads_option
+@effort_options
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
@@ -64,7 +64,6 @@ def run(
     maxfail: int | None,
     seed: int | None,
     allow: tuple[str, ...],
-    threads: int,
     resume: Path | None,
     everything: bool,
     top: int | None,
@@ -93,11 +92,13 @@ def run(
     destinations = destinations or project.destinations(settings)
     only_one_on_stdout(destinations)
     wanted, gate, workers = _part(Wanted, more), _part(Gate, more), _part(Workers, more)
+    effort = _part(Effort, more)
+    effort.must_agree()
     workers = _with_defaults(workers, settings, allow)
     checks = _loaded(paths or settings.paths or DEFAULT_PATHS, workers, seed)
     chosen = wanted.chosen(checks)
     positions = wanted.here(chosen)
-    chosen = tuple(replace(chosen[k], threads=threads) for k in positions)
+    chosen = tuple(effort.on(chosen[k]) for k in positions)
     if listed:
         show("".join(f"{check.id}\n" for check in chosen))
         return ExitCode.MET

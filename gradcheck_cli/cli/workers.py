@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gradcheck_cli.cli.output import Refusal
+from gradcheck_cli.values import dataclass
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -2,6 +2,5 @@
 
 from gradcheck_cli.config.loading import load, validate
 from gradcheck_cli.config.problems import ConfigError, Problem
-from gradcheck_cli.config.words import from_words
 
-__all__ = ["ConfigError", "Problem", "from_words", "load", "validate"]
+__all__ = ["ConfigError", "Problem", "load", "validate"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.config.files import FileError, load_array
-from gradcheck_cli.config.models import ArrayKeys
+from gradcheck_cli.config.hints import hints_of
+from gradcheck_cli.config.keys import ArrayKeys
 from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import fit
@@ -19,7 +19,7 @@ from gradcheck_cli.spec import Given
 
 ELEMENTS = 2**28  # of one array: 2 GiB in float64
 DRAWS = ("normal", "uniform", "integers", "fill")
-KEYS = tuple(ArrayKeys.model_fields)
+KEYS = tuple(hints_of(ArrayKeys))
 
 
 def read_array(node: Node, folder: Path, problems: Problems) -> Given | None:
@@ -71,6 +71,8 @@ def _given_values(node: Node, source: str, dtype: str | None, folder: Path, prob
 
 
 def _from_file(node: Node, folder: Path, problems: Problems) -> Array | None:
+    from gradcheck_cli.config.files import FileError, load_array  # with zipfile, which only files of arrays need
+
     try:
         values = load_array(folder, str(node.value))
     except FileError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_cli.config.arrays import read_array
 from gradcheck_cli.config.cotangents import read_cotangent
 from gradcheck_cli.config.fitting import Fitting, usual_specs
+from gradcheck_cli.config.keys import CheckKeys, DifferenceKeys, ToleranceKeys
 from gradcheck_cli.config.kinds import (
     Subject,
     also_known,
@@ -21,13 +22,13 @@ from gradcheck_cli.config.kinds import (
     read_subject,
     refuse_beside,
 )
-from gradcheck_cli.config.models import CheckKeys, DifferenceKeys, ToleranceKeys
 from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.problems import Problems
 from gradcheck_cli.config.sentences import fit
 from gradcheck_cli.layer import Array, ArraySpec, Integers, Kind, Layer
 from gradcheck_cli.registry import METHODS, UnknownNameError
 from gradcheck_cli.spec import CheckSpec, Difference, Foreign, Given, Tolerance
+from gradcheck_cli.values import dataclass, field
 
 STDIN = "<stdin>"
 _OPEN = ("object", "torch", "chain")  # have arrays that the config need not name: parameters, links' arrays

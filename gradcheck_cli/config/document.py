@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from gradcheck_cli.config.assembly import STDIN
+from gradcheck_cli.config.keys import CheckKeys, FileKeys
 from gradcheck_cli.config.kinds import also_known, kinds_in
 from gradcheck_cli.config.merging import merged
-from gradcheck_cli.config.models import CheckKeys, FileKeys
 from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.problems import Place, Problems
 from gradcheck_cli.config.reading import decode, read

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
-from pydantic import BaseModel, Field, create_model
-
-from gradcheck_cli.adapters.chain import Chain, ForeignChain
 from gradcheck_cli.adapters.references import malformed, refusal
-from gradcheck_cli.config.models import CheckKeys
+from gradcheck_cli.config.hints import fields_of, hints_of
+from gradcheck_cli.config.keys import CheckKeys
 from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.paths import note_at
 from gradcheck_cli.config.problems import Problems
-from gradcheck_cli.config.sentences import Strict, fit, unknown
+from gradcheck_cli.config.sentences import fit_fields, unknown
 from gradcheck_cli.layer import Layer, OptionError
 from gradcheck_cli.registry import ADAPTERS, LAYERS, UnknownNameError
 from gradcheck_cli.spec import Foreign
+from gradcheck_cli.values import dataclass
 
 BESIDE = ("options", "order", "device")  # may stand beside the key that names what is checked
 
@@ -45,7 +41,7 @@ def also_known() -> tuple[str, ...]:
 
 def kinds_in(node: Node) -> list[str]:
     """Those of these keys that a check or a link has, as they are written."""
-    others = {*CheckKeys.model_fields, "matrix", "extends"}
+    others = {*hints_of(CheckKeys), "matrix", "extends"}
     return [key for key in node.mapping if key not in others and (key in ("layer", "chain") or key in ADAPTERS)]
 
 
@@ -97,7 +93,7 @@ def _layer(node: Node, problems: Problems) -> Layer | None:
 def _foreign(node: Node, kind: str, problems: Problems) -> Subject | None:
     cls, named = ADAPTERS[kind], node.mapping[kind]
     short = getattr(cls, "short", None)
-    keys = [name.rstrip("_") for name in _fields(cls)]
+    keys = fields_of(cls)
     if short is not None and isinstance(named.value, str):
         named = Node({short.rstrip("_"): named}, named.place)
     if isinstance(named.value, dict):
@@ -131,6 +127,8 @@ def _chain(node: Node, problems: Problems) -> Subject | None:
     built = [link for link in links if link is not None]
     if len(built) < len(links):
         return None
+    from gradcheck_cli.adapters.chain import Chain, ForeignChain  # which few files need
+
     labels = tuple(link.name for link in built)
     layers = tuple(link.layer for link in built if not isinstance(link.layer, Foreign))
     if len(layers) == len(built):
@@ -149,10 +147,10 @@ def _link(node: Node, problems: Problems) -> Subject | None:
 
 def _construct(cls: type, node: Node, what: str, problems: Problems) -> Any:
     """Return cls(**options), or None when something is wrong with them."""
-    model = fit(model_of(cls), node, problems, what=what)
-    if model is None:
+    values = fit_fields(cls, node, problems, what)
+    if values is None:
         return None
-    given = {name: getattr(model, f"f{k}") for k, name in enumerate(_fields(cls)) if f"f{k}" in model.model_fields_set}
+    given = {field.name: values[key] for key, field in fields_of(cls).items() if key in values}
     try:
         return cls(**given)
     except OptionError as error:
@@ -170,25 +168,6 @@ def note_option(error: OptionError, node: Node, problems: Problems) -> None:
         problems.add(option.place, f"{came}; {error.must}")
     else:
         problems.add(node.place, str(error))
-
-
-def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
-    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
-    return {field.name: field for field in fields if field.init}
-
-
-@cache
-def model_of(cls: type) -> type[BaseModel]:
-    """The fields of a dataclass as keys; a trailing underscore, as in `class_`, is none of the key's.
-
-    The model's own fields have names that can't hide an attribute of pydantic's.
-    """
-    hints = get_type_hints(cls, include_extras=True)
-    keys: dict[str, Any] = {}
-    for k, (name, field) in enumerate(_fields(cls).items()):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        keys[f"f{k}"] = (hints[name], Field(... if required else None, alias=name.rstrip("_")))
-    return create_model(cls.__name__, __base__=Strict, **keys)
 
 
 def note_foreign(subject: Subject, known: Collection[str], constants: Collection[str], problems: Problems) -> None:

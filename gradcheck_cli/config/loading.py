@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +17,7 @@ from gradcheck_cli.config.problems import ConfigError, Place, Problem, Problems
 from gradcheck_cli.registry import did_you_mean
 from gradcheck_cli.results import ExitCode
 from gradcheck_cli.spec import CheckSpec
+from gradcheck_cli.values import dataclass
 
 _SUFFIXES = (".yaml", ".yml")
 

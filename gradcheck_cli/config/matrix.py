@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
@@ -13,6 +12,7 @@ from gradcheck_cli.config.nodes import Node
 from gradcheck_cli.config.paths import put, split
 from gradcheck_cli.config.problems import Place, Problems
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass
 
 COMBINATIONS = 10_000
 _SPECIAL = ("include", "exclude")

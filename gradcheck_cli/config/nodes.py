@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from gradcheck_cli.config.problems import Place
+from gradcheck_cli.values import dataclass, field
 
 Step: TypeAlias = str | int
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Node:
     """A scalar, a list of nodes or a mapping of nodes. `keys` says where each key of a mapping is written."""
 

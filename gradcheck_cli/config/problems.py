@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gradcheck_cli.results import ExitCode
+from gradcheck_cli.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where something is written: a file with a position in it, and the path of keys that leads there.
 
@@ -27,7 +27,7 @@ class Place:
         return f"{self.path}.{key}" if self.path else key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong: where, and a sentence that says what came, what must hold and what was meant.
 

@@ -7,7 +7,6 @@ too deep, and an alias before it is expanded.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -17,6 +16,7 @@ from ruamel.yaml.reader import ReaderError
 from gradcheck_cli.config.nodes import Node, clipped
 from gradcheck_cli.config.problems import Place, Problems
 from gradcheck_cli.config.scalars import resolve
+from gradcheck_cli.values import dataclass, field
 
 DEPTH = 50
 EXPANDED = 100_000  # nodes that all aliases of a file together may add
@@ -85,7 +85,7 @@ def _events(text: str, file: str | None) -> Iterator[Any]:
         raise _RefusedError(Place(file), f"no YAML: {clipped(str(error), 200)}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Extent:
     """How many nodes there are in a node, itself and what aliases expand to included, and on how many levels."""
 

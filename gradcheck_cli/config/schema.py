@@ -6,29 +6,31 @@ it, so that a file that it accepts can still be wrong, and one that it refuses i
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema
 
-from gradcheck_cli.config.kinds import BESIDE, kinds, model_of
-from gradcheck_cli.config.models import ArrayKeys, CheckKeys
+from gradcheck_cli.config.hints import Schema, fields_of, schema
+from gradcheck_cli.config.keys import ArrayKeys, CheckKeys
+from gradcheck_cli.config.kinds import BESIDE, kinds
 from gradcheck_cli.registry import ADAPTERS, LAYERS, METHODS
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
-Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def config_schema() -> Schema:
     """The schema of a whole file, for the layers and adapters that are installed."""
-    models = {**_fixed(), **_named(ADAPTERS), **_named(LAYERS)}
-    found, definitions = models_json_schema([(model, "validation") for model in models.values()])
-    refs = {name: found[model, "validation"]["$ref"] for name, model in models.items()}
-    defs: Schema = {name: _loose(one) for name, one in definitions["$defs"].items()}
+    classes = {"check": CheckKeys, "array": ArrayKeys, **ADAPTERS, **LAYERS}
+    mode: Literal["validation"] = "validation"
+    schemas = [(name, mode, cast("CoreSchema", schema(cls))) for name, cls in classes.items()]
+    found, definitions = GenerateJsonSchema().generate_definitions(schemas)
+    refs = {name: str(found[name, mode]["$ref"]) for name in classes}
+    defs: Schema = {name: _loose(one) for name, one in definitions.items()}
     for name, thing in {**ADAPTERS, **LAYERS}.items():
         _describe(_inner(defs, refs[name]), name, thing)
     check = _inner(defs, refs["check"])
@@ -41,33 +43,24 @@ def config_schema() -> Schema:
     return {"$schema": DIALECT, "title": "gradcheck config, version 1", **_file(refs), "$defs": defs}
 
 
-def _fixed() -> dict[str, type[BaseModel]]:
-    return {"check": CheckKeys, "array": ArrayKeys}
-
-
-def _named(things: Mapping[str, Any]) -> dict[str, type[BaseModel]]:
-    return {name: model_of(thing) for name, thing in things.items()}
-
-
 def _inner(defs: Schema, ref: str) -> Schema:
     inner: Schema = defs[ref.rpartition("/")[2]]
     return inner
 
 
-def _loose(schema: Schema) -> Schema:
+def _loose(whole: Schema) -> Schema:
     """The schema without its required keys: defaults, `extends` and a matrix may bring them."""
-    return {key: value for key, value in schema.items() if key not in ("required", "description", "title")}
+    return {key: value for key, value in whole.items() if key not in ("required", "description", "title")}
 
 
-def _describe(schema: Schema, name: str, thing: Any) -> None:
+def _describe(described: Schema, name: str, thing: Any) -> None:
     """Say what a layer or an adapter is, and the defaults of its options."""
-    defaults = {field.name.rstrip("_"): field.default for field in dataclasses.fields(thing)}
-    for key, one in schema.get("properties", {}).items():
+    defaults = {key: field.default for key, field in fields_of(thing).items()}
+    for key, one in described.get("properties", {}).items():
         one.pop("title", None)
-        one.pop("default", None)
         if isinstance(defaults[key], (bool, int, float, str)):
             one["default"] = defaults[key]
-    schema |= {"title": name, "description": (inspect.getdoc(thing) or "").partition("\n")[0]}
+    described |= {"title": name, "description": (inspect.getdoc(thing) or "").partition("\n")[0]}
 
 
 def _file(refs: Mapping[str, str]) -> Schema:

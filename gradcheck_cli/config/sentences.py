@@ -1,27 +1,21 @@
-"""From a pydantic model and a node to a value, and from pydantic's errors to located sentences."""
+"""From a node to the values of its keys, and from the errors of pydantic's core to located sentences."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ValidationError
 
+from gradcheck_cli.config.hints import Keys, hints_of, validator
 from gradcheck_cli.config.nodes import Node, Step
 from gradcheck_cli.config.problems import Place, Problems
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass
 
-M = TypeVar("M", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Keys of a mapping: nothing is converted, nothing unknown is accepted."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)  # built when first used
-
+K = TypeVar("K", bound=Keys)
 
 _MUST = {
     "int_type": "must be an integer",
@@ -35,8 +29,6 @@ _MUST = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "mapping_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
     "none_required": "must be null",
     "literal_error": "must be {expected}",
     "greater_than": "must be greater than {gt}",
@@ -66,29 +58,45 @@ def unknown(what: str, name: str, known: Collection[str]) -> str:
 
 
 def fit(
-    model: type[M],
+    cls: type[K],
     node: Node,
     problems: Problems,
     *,
-    what: str = "key",
     also: Callable[[], Collection[str]] = tuple,
     part: bool = False,
-) -> M | None:
-    """Return the model that a mapping describes, and note all that is wrong with it.
+) -> K | None:
+    """Return the keys that a mapping has, and note all that is wrong with it.
 
-    `what` is the word for one of its keys, and `also` tells known keys beside the model's. With `part`, keys with a
-    wrong value are left out of the model, so that the others can be looked at further.
+    `also` tells known keys beside those of the class. With `part`, keys with a wrong value are left out, so that the
+    others can be looked at further.
     """
-    try:
-        # JSON mode: strict, and yet a list may become a tuple
-        return model.model_validate_json(json.dumps(node.plain()))
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-    _note([_read(one, model, node, what, also) for one in errors], problems)
+    errors: list[Any] = []
+    keys: K | None = _fitted(cls, node, problems, "key", also, errors)
     wrong = {str(one["loc"][0]) for one in errors if one["loc"]}
     if not part or not wrong or any(one["type"] == "missing" and len(one["loc"]) == 1 for one in errors):
-        return None
-    return fit(model, node.without(*wrong), Problems(), part=False)
+        return keys
+    return fit(cls, node.without(*wrong), Problems())
+
+
+def fit_fields(cls: type, node: Node, problems: Problems, what: str) -> dict[str, Any] | None:
+    """Return those fields of a dataclass that a mapping gives, by their keys, and note all that is wrong with it.
+
+    `what` is the word for one of them.
+    """
+    given: dict[str, Any] | None = _fitted(cls, node, problems, what, tuple, [])
+    return given
+
+
+def _fitted(
+    cls: type, node: Node, problems: Problems, what: str, also: Callable[[], Collection[str]], errors: list[Any]
+) -> Any:
+    try:
+        # JSON mode: strict, and yet a list may become a tuple
+        return validator(cls).validate_json(json.dumps(node.plain()))
+    except ValidationError as error:
+        errors += error.errors(include_url=False, include_input=False)
+    _note([_read(one, cls, node, what, also) for one in errors], problems)
+    return None
 
 
 def _note(read: list[_Error], problems: Problems) -> None:
@@ -108,13 +116,11 @@ def _note(read: list[_Error], problems: Problems) -> None:
             problems.add(place, f"{errors[0].came}; {must}" if errors[0].came else must)
 
 
-def _read(
-    error: Mapping[str, Any], model: type[BaseModel], node: Node, what: str, also: Callable[[], Collection[str]]
-) -> _Error:
+def _read(error: Mapping[str, Any], cls: type, node: Node, what: str, also: Callable[[], Collection[str]]) -> _Error:
     kind, loc = error["type"], error["loc"]
     if kind == "extra_forbidden":
         parent, depth = node.at(loc[:-1])
-        known = [*_keys(model, loc[:-1]), *(also() if len(loc) == 1 else ())]
+        known = [*_known(cls, loc[:-1]), *(also() if len(loc) == 1 else ())]
         return _Error(loc, depth, parent.key(loc[-1]), "", unknown(what, loc[-1], known))
     found, depth = node.at(loc)
     if kind == "missing":
@@ -138,10 +144,9 @@ def _before_branch(loc: tuple[Step, ...], node: Node) -> tuple[Step, ...]:
     return loc
 
 
-def _keys(model: type[BaseModel], loc: tuple[Step, ...]) -> list[str]:
-    """The keys of the model to which the steps lead."""
+def _known(cls: type, loc: tuple[Step, ...]) -> list[str]:
+    """The keys of the class to which the steps lead."""
     for step in loc:
-        field = model.model_fields.get(str(step))
-        inner = (field.annotation, *get_args(field.annotation)) if field else ()
-        model = next((one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)), model)
-    return [field.alias or name for name, field in model.model_fields.items()]
+        hint = hints_of(cls).get(str(step))
+        cls = next((one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Keys)), cls)
+    return list(hints_of(cls))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
 from gradcheck_cli.diagnosis import coupling, extremes, ordering, places, scaling, terms
-from gradcheck_cli.diagnosis.searched import wrong_ones
-from gradcheck_cli.diagnosis.suspect import Evidence, Suspect
+from gradcheck_cli.diagnosis.suspect import Suspect
 from gradcheck_cli.results import Finding
-
-__all__ = ["RULES", "Evidence", "Rule", "explain"]
 
 Rule: TypeAlias = Callable[[Suspect], Finding | None]
 
@@ -64,20 +61,8 @@ CHEAP: tuple[Rule, ...] = (
     places.mismatch,
 )
 
-# What plumbing said of an array already explains why its numbers are wrong.
-SETTLED = frozenset({"shape", "dy-ignored", "accumulates", "hidden-state", "nan-gradient", "missing-gradient"})
 
-
-def explain(evidence: Evidence, known: Sequence[Finding]) -> Iterator[Finding]:
-    """One finding for each array that fails, unless the known ones explain it."""
-    done = {finding.array for finding in known if finding.severity == "error" and finding.rule in SETTLED}
-    for sheet in evidence.sheets:
-        suspect = Suspect(evidence, sheet)
-        if suspect.name not in done and suspect.wrong.any():
-            yield _explanation(suspect) if sheet.searched is None else wrong_ones(suspect)
-
-
-def _explanation(suspect: Suspect) -> Finding:
+def explanation(suspect: Suspect) -> Finding:
     """What the first rule that fits says. The last one always does."""
     rules = RULES if suspect.analytic.size <= LARGE else CHEAP
     with np.errstate(all="ignore"):  # a guess may divide by zero or overflow: then it fits nothing

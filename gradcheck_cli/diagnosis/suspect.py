@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.results import Finding, Outcome
+from gradcheck_cli.values import dataclass
 
 RELATIVE = 1e-7  # beside the uncertainty, a guess may be off by this much of itself
 SHARP = 0.02  # and at a wrong element by no more than this much of the error that it is to explain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from gradcheck_cli.diagnosis.constants import options
 from gradcheck_cli.diagnosis.suspect import Suspect, along, axes_of, number
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import Finding
+from gradcheck_cli.values import dataclass
 
 
 def known_term(suspect: Suspect) -> Finding | None:

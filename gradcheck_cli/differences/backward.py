@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from gradcheck_cli.differences.forward import sided
 from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

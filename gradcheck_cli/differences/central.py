@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Central:
 
     def combine(self, samples: Samples) -> Estimate:
         width = samples.made[0] - samples.made[1]
-        difference = samples.weights * (samples.values[0] - samples.values[1])
-        value = samples.gather(difference) / width
-        slope = samples.gather(np.abs(difference)) / width
-        second = samples.weights * (samples.values[0] + samples.values[1] - 2 * samples.centre)
-        mismatch = 2 * samples.gather(np.abs(second)) / width
+        difference = samples.values[0] - samples.values[1]
+        value = samples.total(difference) / width
+        slope = samples.extent(difference) / width
+        second = np.add(samples.values[0], samples.values[1], out=difference)
+        second -= 2 * samples.centre
+        mismatch = 2 * samples.extent(second) / width
         roundoff = np.sqrt(2) * samples.noise / width
         curvature = 8 * mismatch * np.divide(mismatch, slope, out=np.zeros_like(slope), where=slope > 0)
         uncertainty = K * roundoff + 8 * samples.relative * slope + curvature

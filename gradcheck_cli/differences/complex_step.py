@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from gradcheck_cli.differences.method import Estimate, Samples, Scales
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class ComplexStep:
 
     def combine(self, samples: Samples) -> Estimate:
         step = np.abs(samples.made[0])
-        change = samples.weights * np.imag(samples.values[0])
-        value, slope = samples.gather(change) / samples.made[0], samples.gather(np.abs(change)) / step
+        change = np.array(np.imag(samples.values[0]))
+        value = samples.total(change) / samples.made[0]
+        slope = samples.extent(change) / step
         roundoff = 8 * samples.relative * slope
-        smallest = np.broadcast_to(np.abs(samples.weights) * np.finfo(np.float64).tiny, change.shape)
-        uncertainty = 8 * roundoff + 4 * samples.unit * slope + samples.gather(smallest) / step
+        smallest = samples.extent(np.full(change.shape, np.finfo(np.float64).tiny))
+        uncertainty = 8 * roundoff + 4 * samples.unit * slope + smallest / step
         return Estimate(value, uncertainty, np.broadcast_to(step, value.shape), roundoff, np.zeros_like(slope), slope)

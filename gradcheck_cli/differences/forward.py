@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced, moved
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 def sided(samples: Samples) -> Estimate:
@@ -19,10 +19,11 @@ def sided(samples: Samples) -> Estimate:
     """
     far, near = moved(samples, 0), moved(samples, 1)
     step = np.abs(samples.made[0])
-    value, slope = samples.gather(far) / samples.made[0], samples.gather(np.abs(far)) / step
+    value = samples.total(far) / samples.made[0]
     roundoff = np.sqrt(2) * samples.noise / step
-    truncation = 3 * np.abs(value - samples.gather(near) / samples.made[1])
-    mismatch = samples.gather(np.abs(far - 2 * near)) / step
+    truncation = 3 * np.abs(value - samples.total(near) / samples.made[1])
+    mismatch = samples.extent(far - 2 * near) / step
+    slope = samples.extent(far) / step
     uncertainty = truncation + K * roundoff + 8 * samples.relative * slope
     return Estimate(value, uncertainty, np.broadcast_to(step, value.shape), roundoff, mismatch, slope)
 

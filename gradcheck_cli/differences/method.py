@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,27 @@ class Samples:
     """Outputs at the points of a method for n elements, or for n groups of elements that share an evaluation.
 
     `values` (points, n, outputs) are the outputs there, `centre` (outputs,) those at the unmoved point, `weights`
-    (outputs,) the cotangent. `gather` contracts (n, outputs) to (n, units), with one unit for each element of a group.
-    `made` (points, n, 1 or units) are the displacements really made. `noise` and `relative` (units,) are the absolute
-    and relative standard deviation of a contracted output.
+    (outputs,) the cotangent. `gather` contracts terms (n, outputs) with such weights to (n, units), with one unit for
+    each element of a group. `made` (points, n, 1 or units) are the displacements really made. `noise` and `relative`
+    (units,) are the absolute and relative standard deviation of a contracted output.
     """
 
     made: Array
     values: Array
     centre: Array
     weights: Array
-    gather: Callable[[Array], Array]
+    gather: Callable[[Array, Array], Array]
     noise: Array
     relative: Array
     unit: float
+
+    def total(self, terms: Array) -> Array:
+        """Σ g t over the outputs of each unit."""
+        return self.gather(terms, self.weights)
+
+    def extent(self, terms: Array) -> Array:
+        """Σ |g t| over the outputs of each unit; takes the sign of the terms away in place."""
+        return self.gather(np.abs(terms, out=terms), np.abs(self.weights))
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,10 @@ def balanced(scales: Scales, order: int) -> Array:
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = (scales.noise / (2 * scales.slope * scales.length)) ** (1 / (order + 1))
-    ratio = np.clip(np.nan_to_num(ratio, nan=2.0**-5, posinf=2.0**-5), scales.unit ** (1 / (order + 1)) / 4, 2.0**-5)
-    return np.asarray(np.exp2(np.round(np.log2(0.5 * ratio * scales.length))))
+    ratio = np.maximum(np.fmin(ratio, 2.0**-5), scales.unit ** (1 / (order + 1)) / 4)  # not a number: the longest
+    return np.asarray(np.exp2(np.rint(np.log2(0.5 * ratio * scales.length))))
 
 
 def moved(samples: Samples, point: int) -> Array:
-    """Weighted changes of all outputs, (n, outputs), from the unmoved point to one of the others."""
-    return np.asarray(samples.weights * (samples.values[point] - samples.centre))
+    """Changes of all outputs, (n, outputs), from the unmoved point to one of the others."""
+    return np.asarray(samples.values[point] - samples.centre)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Estimate, Samples, Scales, balanced
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 
 def tableau(steps: Sequence[float], values: Sequence[float]) -> list[list[float]]:

@@ -15,8 +15,9 @@ FAMILY = "convolution and pooling"
 
 
 def _add_bias(y: Array, b: Array) -> Array:
-    """Add b (K, O) to y (K, N, O, ...)."""
-    return np.asarray(y + b.reshape(b.shape[0], 1, -1, *(1,) * (y.ndim - 3)))
+    """Add b (K, O) to y (K, N, O, ...), in place where it fits: fresh memory would cost more than the sum."""
+    room = y if len(b) <= len(y) and b.dtype == y.dtype else None
+    return np.asarray(np.add(y, b.reshape(b.shape[0], 1, -1, *(1,) * (y.ndim - 3)), out=room))
 
 
 def _bias_gradient(dy: Array) -> Array:

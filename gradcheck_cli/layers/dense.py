@@ -79,11 +79,9 @@ class Linear:
         return np.asarray(dx @ W.T + x @ dW.T + db)
 
     def forward_stacked(self, x: Array, W: Array, b: Array) -> Array:
-        between = (1,) * (x.ndim - 2)
-        weights = np.swapaxes(W, -1, -2)
-        y = x[:, None, :] @ weights if x.ndim == 2 else x.reshape(x.shape[0], -1, x.shape[-1]) @ weights
-        shape = (y.shape[0], *x.shape[1:-1], W.shape[1])
-        return np.asarray(y.reshape(shape) + b.reshape(b.shape[0], *between, b.shape[-1]))
+        y = x.reshape(x.shape[0], -1, x.shape[-1]) @ np.swapaxes(W, -1, -2)
+        y = np.add(y, b[:, None], out=y if len(b) <= len(y) and b.dtype == y.dtype else None)  # fresh memory is dear
+        return np.asarray(y.reshape(y.shape[0], *x.shape[1:-1], W.shape[1]))
 
 
 _BILINEAR_SHAPES = {

@@ -86,11 +86,14 @@ class Windows:
             buffer = np.full(lead + self.padded(sizes), fill, x.dtype)
             buffer[self._inside(sizes)] = x
         else:
-            buffer = x
-        axes = tuple(range(len(lead), x.ndim))
-        every = np.lib.stride_tricks.sliding_window_view(buffer, self.spans, axis=axes)
-        steps: Index = (..., *(slice(None, None, step) for step in self.stride + self.dilation))
-        return np.moveaxis(every[steps], axes, tuple(axis + self.rank for axis in axes))
+            buffer = np.ascontiguousarray(x)
+        outer, inner = buffer.strides[: len(lead)], buffer.strides[len(lead) :]
+        within = tuple(step * one for step, one in zip(self.dilation, inner, strict=True))
+        between = tuple(step * one for step, one in zip(self.stride, inner, strict=True))
+        shape = (*lead, *self.kernel, *self.places(sizes))
+        windows: Array = np.ndarray(shape, buffer.dtype, buffer, strides=outer + within + between)
+        windows.flags.writeable = False
+        return windows
 
     def scatter(self, parts: Array, sizes: Shape) -> Array:
         """Add windows back to where they came from, the adjoint of `view`: (..., *kernel, *places) -> (..., *sizes)."""

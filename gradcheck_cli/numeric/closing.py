@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import lengths
+from gradcheck_cli.values import dataclass
 
 POWER = 1e-4  # of the size of what it looks for, the coarsest that a probe may be to say anything
 SHARP = 1e-7  # of it, where no finer step is worth its evaluations

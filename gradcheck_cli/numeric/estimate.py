@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradcheck_cli.differences.richardson import tableau
 from gradcheck_cli.evidence import K, LadderEstimate, Level, Status, Trace
 from gradcheck_cli.numeric.levels import Ladder
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

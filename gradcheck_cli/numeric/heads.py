@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,6 +21,7 @@ from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
 from gradcheck_cli.numeric.sampling import CHUNK_BYTES, STACK_BYTES, snapped
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def sweep(
                 return
             values, still = found
             made, weights = (places - base).reshape(len(offsets), -1, 1), chain.weights
-            samples = Samples(made, values, still, weights, chain.gather, noise.total, noise.relative, noise.unit)
+            samples = Samples(made, values, still, weights, chain.contract, noise.total, noise.relative, noise.unit)
             moved = chain.gather(np.abs(weights * still) * (values != still).any(axis=0))
             missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
             yield Shared(rows.reshape(-1), method.combine(samples), moved, missing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -13,6 +12,7 @@ from gradcheck_cli.evidence import UNIT64, K, Trace
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, fitted
+from gradcheck_cli.values import dataclass
 
 DIRECTIONS = 4
 

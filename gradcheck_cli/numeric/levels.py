@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from gradcheck_cli.evidence import UNIT32, Level
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
+from gradcheck_cli.values import dataclass
 
 FACTOR = 4.0
 JITTER = (1.0, 0.89, 1.13, 0.94, 1.07)  # exact powers of 4 let quantised outputs agree by accident

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
+from gradcheck_cli.values import dataclass, field
 
 
 @dataclass
@@ -50,11 +52,17 @@ class Objective:
         self.lends = False
         self.costly = False
         self.threads = Threads()
-        flat = np.concatenate([np.ravel(part) for part in cotangent]) if cotangent else np.zeros(0)
-        self.cotangent = flat.astype(np.float64)
+        flat = flatten(cotangent)
+        self.cotangent = flat.astype(np.float64, copy=False)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)
         self.outputs = flat.size
         self.units = 1 if view == "vjp" else flat.size
+
+    @property
+    def parts(self) -> list[slice]:
+        """Where each output lies."""
+        ends = itertools.accumulate((math.prod(shape) for shape in self.shapes), initial=0)
+        return [slice(low, high) for low, high in itertools.pairwise(ends)]
 
     def at(self, arrays: Mapping[str, Array]) -> Array:
         """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
@@ -104,11 +112,8 @@ class Objective:
     def vjp(self, flat: Array, arrays: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """What the layer's own derivative says for a flat cotangent. Its exceptions come through."""
         self.ledger.vjp_calls += 1
-        parts, start = [], 0
-        for shape, dtype in zip(self.shapes, self.dtypes, strict=True):
-            size = int(np.prod(shape))
-            parts.append(flat[start : start + size].reshape(shape).astype(dtype))
-            start += size
+        kinds = zip(self.parts, self.shapes, self.dtypes, strict=True)
+        parts = [flat[part].reshape(shape).astype(dtype) for part, shape, dtype in kinds]
         with quiet:
             gradients = self.layer.vjp(
                 tuple(parts) if self.several else parts[0], **self._handed(arrays or self.arrays)
@@ -123,7 +128,13 @@ class Objective:
             gradients = self.vjp(cotangent, arrays)
             for name in wrt:
                 columns[name].append(fitted(gradients.get(name), self.arrays[name].shape))
+        if len(cotangents) == 1:
+            return {name: column[:, None].copy() for name, (column,) in columns.items()}
         return {name: np.stack(column, axis=-1) for name, column in columns.items()}
+
+    def contract(self, terms: Array, weights: Array) -> Array:
+        """Contract weighted terms, one for each output on the last axis, to one for each unit."""
+        return self.gather(terms * weights)
 
     def gather(self, terms: Array) -> Array:
         """Contract terms, one for each output on the last axis, to one for each unit."""
@@ -179,7 +190,9 @@ quiet = Quiet()
 
 
 def flatten(outputs: Sequence[Array]) -> Array:
-    """Outputs laid end to end, in the widest of their dtypes, at least float64."""
+    """Outputs laid end to end, copied, in the widest of their dtypes, at least float64."""
+    if len(outputs) == 1:
+        return outputs[0].astype(np.result_type(outputs[0].dtype, np.float64), "C").reshape(-1)
     flat = [np.ravel(output) for output in outputs]
     joined = np.concatenate(flat) if flat else np.zeros(0)
     return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
@@ -191,4 +204,4 @@ def fitted(gradient: Any, shape: Shape) -> Array:
         values = np.asarray(gradient, dtype=np.float64)
         return (values if values.shape == shape else np.broadcast_to(values, shape).copy()).reshape(-1)
     except (TypeError, ValueError):
-        return np.full(int(np.prod(shape)), np.nan)
+        return np.full(math.prod(shape), np.nan)

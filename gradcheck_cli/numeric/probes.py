@@ -7,7 +7,6 @@ elements do not cancel, and compares the slope of each row's outputs with what t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import SHORTEST, root_mean_square
 from gradcheck_cli.numeric.slabs import SLAB, slabs
+from gradcheck_cli.values import dataclass
 
 CODES = 2.0**15  # random 16-bit numbers are the direction: a quarter of the memory of the array
 
@@ -134,7 +134,7 @@ class Probes:
             values=values[:, None, :],
             centre=self.centre,
             weights=self.objective.weights,
-            gather=self.grid.gather,
+            gather=lambda terms, weights: self.grid.gather(terms * weights),
             noise=self.total,
             relative=np.maximum(relative, self.noise.unit),
             unit=self.noise.unit,

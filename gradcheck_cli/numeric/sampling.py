@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,6 +13,7 @@ from gradcheck_cli.evidence import UNIT32
 from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 2_000_000  # of one stack, so that it stays in cache
 CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements
@@ -53,7 +53,7 @@ def chunks(
         made = places - base
         made = (made.imag if np.iscomplexobj(made) else made)[..., None]
         total, relative = noise.total, noise.relative
-        samples = Samples(made, values, middle, objective.weights, objective.gather, total, relative, noise.unit)
+        samples = Samples(made, values, middle, objective.weights, objective.contract, total, relative, noise.unit)
         yield Chunk(part, samples, missing)
 
 
@@ -104,13 +104,18 @@ def evaluate_stacked(
 
 
 def in_turn(
-    objective: Objective, name: str, stacks: Sequence[tuple[int, Callable[[], Array]]]
+    objective: Objective,
+    name: str,
+    stacks: Sequence[tuple[int, Callable[[], Array]]],
+    room: Sequence[Array] | None = None,
 ) -> Generator[Array | None]:
     """One call of forward_stacked for each stack of one array: rows by outputs, or None if it fails.
 
-    Each is given as the number of its evaluations, counted when its outputs are taken, and what makes it.
+    Each is given as the number of its evaluations, counted when its outputs are taken, and what makes it. The outputs
+    are written to the `room` for each, if there is some.
     """
-    calls = [partial(_outputs, objective, name, make) for _, make in stacks]
+    places = [None] * len(stacks) if room is None else room
+    calls = [partial(_outputs, objective, name, make, out) for (_, make), out in zip(stacks, places, strict=True)]
     alone = getattr(objective.layer, "one_at_a_time", False)
     with closing(objective.threads.in_turn(calls, not alone)) as outputs:
         for (count, _), found in zip(stacks, outputs, strict=True):
@@ -118,30 +123,34 @@ def in_turn(
             yield found
 
 
-def _outputs(objective: Objective, name: str, make: Callable[[], Array]) -> Array | None:
+def _outputs(objective: Objective, name: str, make: Callable[[], Array], out: Array | None) -> Array | None:
     stack = make()
     try:
         parts = as_outputs(objective.stacked(name, stack))
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
         return None
-    flat = [np.broadcast_to(part, (len(stack), *part.shape[1:])).reshape(len(stack), -1) for part in parts]
-    joined = np.concatenate(flat, axis=1)
-    if joined.shape[1] != objective.outputs:
+    count = len(stack)
+    whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
+    flat = [part.reshape(count, -1) for part in whole]
+    if sum(part.shape[1] for part in flat) != objective.outputs:
         return None
-    return joined.astype(np.result_type(joined.dtype, np.float64), copy=False)
+    if out is None:
+        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in flat)))
+    return np.concatenate(flat, axis=1, out=out)
 
 
 def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise: Noise) -> bool:
     """Whether stacks of two points, one array at a time, give what single calls give, to the rounding."""
     if not callable(getattr(objective.layer, "forward_stacked", None)) or centre.dtype != np.float64:
         return False
+    allowed = float(64 * noise.sigma.max(initial=0.0))
     for name in wrt:
         array = objective.arrays[name]
         stack = np.stack([array, array * 1.25]).astype(array.dtype)
         single = [centre, objective.moved({name: stack[1]})]
         (found,) = in_turn(objective, name, [(2, partial(np.asarray, stack))])
         if found is None or any(
-            one is not None and not np.allclose(row, one, rtol=1e-12, atol=float(64 * noise.sigma.max(initial=0.0)))
+            one is not None and not (np.abs(row - one) <= allowed + 1e-12 * np.abs(one)).all()
             for row, one in zip(found, single, strict=True)
         ):
             return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gradcheck_cli.differences.method import Scales
-from gradcheck_cli.layer import Array
+from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.slabs import slabs
 
@@ -25,7 +27,7 @@ def shortest(x: Array) -> float:
 
 def largest(x: Array) -> float:
     """The largest size of an entry; 0 where there are none, NaN where one is."""
-    return float(np.max([np.max(np.abs(x[part])) for part in slabs(x.size)], initial=0.0))
+    return float(np.max([np.abs(x[part]).max() for part in slabs(x.size)], initial=0.0))
 
 
 def ordinary_length(x: Array) -> float:
@@ -34,8 +36,10 @@ def ordinary_length(x: Array) -> float:
     It is 1 when its root mean square is of ordinary size or it is all zero, else the root mean square; denormal sizes
     do not count.
     """
+    if not 0 < largest(x) < 1e-3 * math.sqrt(x.size):  # else the root mean square cannot be below 1e-3
+        return 1.0
     rms = root_mean_square(x)
-    return max(rms, SHORTEST) if 0 < rms < 1e-3 else 1.0
+    return max(rms, SHORTEST) if rms < 1e-3 else 1.0
 
 
 def root_mean_square(x: Array) -> float:
@@ -50,11 +54,24 @@ def root_mean_square(x: Array) -> float:
     return top * float(np.sqrt(total / count))
 
 
+def scattered(rng: np.random.Generator, shape: Shape) -> Array:
+    """Random signs and magnitudes in [0.5, 1.5]: errors that such weights add up do not cancel."""
+    u = rng.uniform(-1.0, 1.0, shape)
+    return np.asarray(u + np.copysign(0.5, u))
+
+
+def median(values: Array) -> float:
+    """What np.median gives for at least one value; that imports masked arrays, which take as long as a small check."""
+    low, high, last = (values.size - 1) // 2, values.size // 2, values.size - 1
+    parted = np.partition(values, (low, high, last), axis=None)  # NaN comes last
+    return float(parted[last] if np.isnan(parted[last]) else np.mean(parted[low : high + 1]))
+
+
 def typical_slope(analytic: Array) -> float:
     """The median size of the analytic values that are not zero; 0 when all are."""
     size = np.abs(analytic[np.isfinite(analytic)])
     size = size[size > 0]
-    return float(np.median(size)) if size.size else 0.0
+    return median(size) if size.size else 0.0
 
 
 def natural_slope(noise: Noise, length: Array) -> Array:
@@ -64,10 +81,10 @@ def natural_slope(noise: Noise, length: Array) -> Array:
 
 def scales(analytic: Array, length: Array, noise: Noise) -> Scales:
     """What the steps of an array's elements are chosen from; the analytic value steers the step and nothing else."""
-    natural = natural_slope(noise, length).mean(axis=1)
-    size = np.where(np.isfinite(analytic), np.abs(analytic), 0.0)
-    slope = size.max(axis=1, initial=0.0)
-    fallback = typical_slope(analytic)
-    slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural)
-    total = np.full(length.shape, float(np.median(noise.total)) if noise.total.size else 0.0)
-    return Scales(length, slope, total, noise.unit)
+    size = np.abs(analytic)
+    size[~np.isfinite(size)] = 0.0
+    slope = size[:, 0] if size.shape[1] == 1 else size.max(axis=1, initial=0.0)
+    if not slope.all():
+        fallback = typical_slope(analytic)
+        slope = np.where(slope > 0, slope, fallback if fallback > 0 else natural_slope(noise, length).mean(axis=1))
+    return Scales(length, slope, np.full(length.shape, median(noise.total) if noise.total.size else 0.0), noise.unit)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gradcheck_cli.differences.complex_step import ComplexStep
@@ -11,6 +9,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import chunks
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,74 +3,109 @@
 from __future__ import annotations
 
 import itertools
+import string
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import fields
 
 import numpy as np
 
 from gradcheck_cli.differences.method import Estimate, Method, Samples
-from gradcheck_cli.layer import Array
+from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
-from gradcheck_cli.numeric.sampling import STACK_BYTES, in_turn, snapped
+from gradcheck_cli.numeric.sampling import snapped
+from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.numeric.structure import AxisMap
+from gradcheck_cli.values import dataclass
+
+GROUPS = 16  # that are evaluated one by one before they are contracted
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps."""
+    """What shared evaluations say of some entries: estimates (n, 1), Σ|g y| of the outputs each owns, gaps.
 
-    rows: Array
+    Rows are all from the first one on, if they are a slice.
+    """
+
+    rows: Array | slice
     found: Estimate
     moved: Array
     missing: Array
+
+    def only(self, rows: slice) -> Shared:
+        """Some of the entries."""
+        found = Estimate(*(part[rows] for part in vars(self.found).values()))
+        mine = rows if isinstance(self.rows, slice) else self.rows[rows]
+        return Shared(mine, found, self.moved[rows], self.missing[rows])
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """How the terms of one output become those of the members of a group, axis by axis of the structure.
+
+    `formula` sums over the axes of the output that no axis of the array follows; `reach` has what each member reaches
+    along the others, None where each has its own index.
+    """
+
+    part: slice
+    shape: Shape
+    formula: str
+    reach: tuple[Array | None, ...]
+
+    def __call__(self, terms: Array, weights: Array) -> Array:
+        """(n, outputs) to (n, members)."""
+        sums = np.einsum(
+            self.formula, terms[:, self.part].reshape(-1, *self.shape), weights[self.part].reshape(self.shape)
+        )
+        for axis, reach in enumerate(self.reach, start=1):
+            if reach is not None:
+                sums = np.moveaxis(np.tensordot(sums, reach, axes=(axis, 1)), -1, axis)
+        return np.asarray(sums.reshape(len(terms), -1))
 
 
 class Groups:
     """The elements of one array in groups, by the colours of its structured axes and the index along the others."""
 
     def __init__(self, objective: Objective, name: str, maps: tuple[AxisMap, ...]) -> None:
-        self.objective, self.name, self.maps = objective, name, maps
+        self.objective, self.maps = objective, maps
         shape = objective.arrays[name].shape
         flat = np.arange(objective.arrays[name].size).reshape(shape)
         front = np.moveaxis(flat, [one.axis for one in maps], range(len(maps)))
         self.table = front.reshape(*(shape[one.axis] for one in maps), -1)
 
-    def __iter__(self) -> Iterator[tuple[Array, Callable[[Array], Array]]]:
+    def __iter__(self) -> Iterator[tuple[Array, Callable[[Array, Array], Array]]]:
         """For each tuple of colours: the flat indices (groups, members), and the contraction to the members."""
+        groups = np.arange(self.table.shape[-1])
         for colours in itertools.product(*(one.colours for one in self.maps)):
-            members = self.table[np.ix_(*colours, np.arange(self.table.shape[-1]))]
-            yield np.moveaxis(members, -1, 0).reshape(self.table.shape[-1], -1), self._gather(colours)
+            members = self.table[np.ix_(*colours, groups)]
+            yield np.ascontiguousarray(members.reshape(-1, groups.size).T), self._gather(colours)
 
-    def _gather(self, colours: tuple[Array, ...]) -> Callable[[Array], Array]:
-        maps, shapes = self.maps, self.objective.shapes
-        counts = [len(colour) for colour in colours]
+    def _gather(self, colours: tuple[Array, ...]) -> Callable[[Array, Array], Array]:
+        parts = list(self._contractions(colours))
 
-        def gather(terms: Array) -> Array:
-            total, start = np.zeros((len(terms), *counts)), 0
-            for k, shape in enumerate(shapes):
-                part = terms[:, start : start + int(np.prod(shape))].reshape(len(terms), *shape)
-                start += int(np.prod(shape))
-                places = [one.places[k] for one in maps]
-                if any(place is None for place in places):
-                    continue  # this output does not move with the array
-                kept = [place for place in places if place is not None]
-                part = part.sum(axis=tuple(1 + b for b in range(len(shape)) if b not in kept))
-                part = part.transpose(0, *(1 + sorted(kept).index(b) for b in kept))
-                for axis, (one, colour) in enumerate(zip(maps, colours, strict=True), start=1):
-                    part = _collect(part, axis, one.reach[k], colour)
-                total = total + part
-            return np.asarray(total.reshape(len(terms), -1))
+        def gather(terms: Array, weights: Array) -> Array:
+            return np.asarray(sum(part(terms, weights) for part in parts))
 
         return gather
 
+    def _contractions(self, colours: tuple[Array, ...]) -> Iterator[Contraction]:
+        for k, (part, shape) in enumerate(zip(self.objective.parts, self.objective.shapes, strict=True)):
+            kept = [one.places[k] for one in self.maps]
+            if any(place is None for place in kept):
+                continue  # this output does not move with the array
+            axes = string.ascii_letters[1 : 1 + len(shape)]
+            formula = f"a{axes},{axes}->a{''.join(axes[place] for place in kept if place is not None)}"
+            reach = (_reach(one.reach[k], colour) for one, colour in zip(self.maps, colours, strict=True))
+            yield Contraction(part, shape, formula, tuple(reach))
 
-def _collect(part: Array, axis: int, reach: Array | None, colour: Array) -> Array:
-    """Sum what each slice of a colour reaches along one axis."""
+
+def _reach(reach: Array | None, colour: Array) -> Array | None:
+    """What each slice of a colour reaches along one axis, as ones and zeros; None where it is the slice's own index."""
     if reach is None or (len(colour) == len(reach) == reach.shape[1] and reach.trace() == reach.sum()):
-        return part  # each slice has its own index
-    return np.moveaxis(np.tensordot(part, reach[colour].astype(part.dtype), axes=(axis, 1)), -1, axis)
+        return None
+    return reach[colour].astype(np.float64)
 
 
 def sweep(
@@ -81,54 +116,54 @@ def sweep(
     method: Method,
     noise: Noise,
     centre: Array,
-) -> Iterator[Shared]:
+    copies: Copies | None,
+) -> Shared:
     """Evaluate a method's points for every element of an array, as many elements at a time as the structure allows."""
-    x, offsets = objective.arrays[name].reshape(-1), np.array(method.offsets).real
-    size = max(1, min(STACK_BYTES // (8 * (x.size + objective.outputs)), 256))
-    weights = objective.weights
+    x, offsets = objective.arrays[name].reshape(-1), np.array(method.offsets).real[:, None, None]
+    base = snapped(x, noise.unit)
+    columns = {field.name: np.empty((x.size, 1)) for field in fields(Estimate)}
+    owned, missing = np.empty((x.size, 1)), np.zeros(x.size, bool)
+    size = copies.count if copies is not None else GROUPS
     for groups, gather in Groups(objective, name, maps):
-        own = gather(np.abs(weights * centre)[None, :])
+        owned[groups, 0] = gather(np.abs(centre)[None], np.abs(objective.weights))
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
-            base = snapped(x[rows], noise.unit)
-            places = snapped(base + offsets[:, None, None] * steps[rows].astype(x.dtype), noise.unit)
-            values, middle = evaluate(objective, name, rows, places, centre)
-            samples = Samples(places - base, values, middle, weights, gather, noise.total, noise.relative, noise.unit)
-            missing = np.repeat(~np.isfinite(values).all(axis=(0, 2)), rows.shape[1])
-            found = method.combine(samples)
-            flat = Estimate(*(np.broadcast_to(part, rows.shape).reshape(-1, 1) for part in vars(found).values()))
-            yield Shared(rows.reshape(-1), flat, np.broadcast_to(own, rows.shape).reshape(-1, 1), missing)
+            places = snapped(base[rows] + offsets * steps[rows].astype(x.dtype), noise.unit)
+            values, middle = evaluate(objective, name, rows, places, centre, copies)
+            args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
+            found = method.combine(Samples(places - base[rows], values, middle, *args))
+            for column, part in vars(found).items():
+                columns[column][rows, 0] = part
+            if not np.isfinite(found.value).all():
+                missing[rows] = np.asarray(~np.isfinite(values).all(axis=(0, 2)))[:, None]
+    return Shared(slice(0, x.size), Estimate(**columns), owned, missing)
 
 
-def evaluate(objective: Objective, name: str, rows: Array, places: Array, centre: Array) -> tuple[Array, Array]:
+def evaluate(
+    objective: Objective, name: str, rows: Array, places: Array, centre: Array, copies: Copies | None
+) -> tuple[Array, Array]:
     """Outputs (points, groups, outputs) with the members of each group moved, and those at the unmoved point."""
-    array, (count, _) = objective.arrays[name], rows.shape
-    values = np.empty((len(places), count, objective.outputs), centre.dtype)
-    middle = centre
-
-    def stack(place: Array) -> Array:
-        made = np.repeat(array.reshape(1, -1), count + 1, axis=0)
-        made[np.arange(1, count + 1)[:, None], rows] = place
-        return made.reshape(count + 1, *array.shape)
-
-    stacks = [(count, partial(stack, place)) for place in places]
-    together = list(in_turn(objective, name, stacks)) if objective.stacks else [None] * len(places)
-    for p, found in enumerate(together):
-        if found is not None and (p == 0 or np.array_equal(found[0], middle)):
-            middle, values[p] = found[0], found[1:]
-            continue
-        middle = centre
-        for k, moved in enumerate(stack(places[p])[1:]):
+    stacked = copies.evaluate(rows, places) if copies is not None else None
+    if stacked is not None:
+        return stacked
+    moved = objective.arrays[name].copy()
+    flat = moved.reshape(-1)
+    values = np.empty((len(places), len(rows), objective.outputs), centre.dtype)
+    for k, row in enumerate(rows):
+        kept = flat[row]
+        for p, place in enumerate(places[:, k]):
+            flat[row] = place
             one = objective.moved({name: moved})
             values[p, k] = np.nan if one is None else one
-    return values, middle
+        flat[row] = kept
+    return values, centre
 
 
 def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value: Array, uncertainty: Array) -> bool:
     """Whether random directional differences of the whole array agree with the sum of its elements; 4 evaluations."""
-    array, rng = objective.arrays[name], np.random.default_rng(3)
+    array = objective.arrays[name]
     sizes = np.minimum(steps, 8 * np.median(steps))  # one long step would hide what the others say
-    direction = sizes * rng.choice([-1.0, 1.0], steps.shape) * rng.uniform(0.5, 1.5, steps.shape)
+    direction = sizes * scattered(np.random.default_rng(3), steps.shape)
     slopes = []
     for scale in (1.0, 0.5):
         plus = array + (scale * direction).reshape(array.shape).astype(array.dtype)

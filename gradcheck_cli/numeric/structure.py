@@ -9,13 +9,15 @@ Source: Curtis, Powell, Reid, On the estimation of sparse Jacobian matrices, IMA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.scales import scattered
+from gradcheck_cli.values import dataclass
 
 LOCAL = 3  # a slice that moves at most a third of an output axis may be local to it
 SLICES = 64  # the longest axis whose slices are tried one by one
@@ -38,41 +40,73 @@ class AxisMap:
 class Detector:
     """Moves parts of one array by large random amounts, and sees which outputs keep every bit."""
 
-    def __init__(self, objective: Objective, name: str, length: Array, centre: Array) -> None:
-        self.objective, self.name, self.centre = objective, name, centre
+    def __init__(
+        self, objective: Objective, name: str, length: Array, centre: Array, copies: Copies | None = None
+    ) -> None:
+        self.objective, self.name, self.centre, self.copies = objective, name, centre, copies
         self.x = objective.arrays[name]
-        self.bounds = list(pairwise(np.cumsum([0, *(int(np.prod(shape)) for shape in objective.shapes)]).tolist()))
-        rng = np.random.default_rng(1)
-        signs, sizes = rng.choice([-1.0, 1.0], self.x.shape), rng.uniform(0.5, 1.5, self.x.shape)
-        far = self.x + signs * sizes * length.reshape(self.x.shape)
-        near = self.x * (1 + 0.25 * signs * sizes)
-        self.elsewhere = [far.astype(self.x.dtype), near.astype(self.x.dtype)]
+        self.shift = scattered(np.random.default_rng(1), self.x.shape)
+        self.far = (self.x + self.shift * length.reshape(self.x.shape)).astype(self.x.dtype)
 
-    def moved(self, mask: Array) -> list[Array] | None:
-        """For each output, which of its entries change when the masked entries move; None outside the domain."""
-        for place in self.elsewhere:
-            values = self.objective.moved({self.name: np.where(mask, place, self.x)})
+    def moved(self, masks: Array) -> list[Array] | None:
+        """For each output, which of its entries (masks first) change when masked ones move; None outside the domain."""
+        changed = None
+        if self.copies is not None and len(masks) > 1:
+            changed = self.copies.moved(masks, self.far)
+            self.copies = None if changed is None else self.copies
+        if changed is None:
+            rows = [self._single(mask) for mask in masks]
+            if any(row is None for row in rows):
+                return None
+            changed = np.array(rows)
+        outputs = zip(self.objective.parts, self.objective.shapes, strict=True)
+        return [changed[:, part].reshape(-1, *shape) for part, shape in outputs]
+
+    def _single(self, mask: Array) -> Array | None:
+        """One call, a little way where the other place is outside the domain; None where both are."""
+        for place in (lambda: self.far, lambda: (self.x * (1 + 0.25 * self.shift)).astype(self.x.dtype)):
+            values = self.objective.moved({self.name: np.where(mask, place(), self.x)})
             if values is not None:
-                changed = values != self.centre
-                parts = zip(self.bounds, self.objective.shapes, strict=True)
-                return [changed[low:high].reshape(shape) for (low, high), shape in parts]
+                return np.asarray(values != self.centre)
         return None
 
-    def slices(self, axis: int, chosen: Array) -> Array:
-        """A mask of whole slices along an axis."""
-        return np.broadcast_to(chosen.reshape([-1 if k == axis else 1 for k in range(self.x.ndim)]), self.x.shape)
+    @property
+    def together(self) -> int:
+        """How many masks are tried at a time."""
+        return self.copies.count - 1 if self.copies is not None else 1
 
-    def axis_map(self, axis: int, taken: set[tuple[int, int]]) -> AxisMap | None:
-        """The structure of one axis; one evaluation where it has none."""
+    def slices(self, axis: int, chosen: Array) -> Array:
+        """Masks of whole slices along an axis, one for each row of `chosen`."""
+        return chosen.reshape(len(chosen), *(-1 if k == axis else 1 for k in range(self.x.ndim)))
+
+    def tried(self, axis: int, chosen: Array) -> Iterator[tuple[Array, list[Array] | None]]:
+        """Move one set of slices after the other, or as many at a time as a stack holds."""
+        start = 0
+        while start < len(chosen):
+            part = chosen[start : start + self.together]
+            start += len(part)
+            yield part, self.moved(self.slices(axis, part))
+
+    def middles(self, axes: Sequence[int]) -> list[list[Array] | None]:
+        """What the middle slice of each axis moves."""
+        masks = [self.slices(axis, _middle(self.x.shape[axis])[None])[0] for axis in axes]
+        if 1 < len(axes) <= self.together:
+            seen = self.moved(np.array([np.broadcast_to(mask, self.x.shape) for mask in masks]))
+            if seen is not None:
+                return [[part[k] for part in seen] for k in range(len(axes))]
+        alone = (self.moved(mask[None]) for mask in masks)
+        return [None if seen is None else [part[0] for part in seen] for seen in alone]
+
+    def axis_map(self, axis: int, seen: list[Array] | None, taken: set[tuple[int, int]]) -> AxisMap | None:
+        """The structure of one axis, from what its middle slice moved."""
         count = self.x.shape[axis]
-        middle = np.arange(count) == count // 2
-        seen = self.moved(self.slices(axis, middle))
         if seen is None or not any(part.any() for part in seen):
             return None
         places = [self._follows(part, count, {b for o, b in taken if o == k}) for k, part in enumerate(seen)]
         if any(place is None and part.any() for place, part in zip(places, seen, strict=True)):
             return None
-        if all(b is None or np.array_equal(along(part, b), middle) for b, part in zip(places, seen, strict=True)):
+        alone = _middle(count)
+        if all(b is None or np.array_equal(along(part, b), alone) for b, part in zip(places, seen, strict=True)):
             return self._separable(axis, places)
         return self._local(axis, places) if count <= SLICES else None
 
@@ -89,17 +123,16 @@ class Detector:
         """Move the slices whose index has one bit set, and the others; every pair of slices is told apart."""
         count = self.x.shape[axis]
         index = np.arange(count)
-        for bit in range((count - 1).bit_length()):
-            for value in (0, 1):
-                chosen = np.asarray((index >> bit) & 1 == value)
-                seen = self.moved(self.slices(axis, chosen))
-                if seen is None:
+        bits = [(index >> bit) & 1 == value for bit in range((count - 1).bit_length()) for value in (0, 1)]
+        for chosen, seen in self.tried(axis, np.array(bits)):
+            if seen is None:
+                return None
+            for k, part in enumerate(seen):
+                if places[k] is None and part.any():
+                    first = int(np.argmax(part.reshape(len(part), -1).any(axis=1)))
+                    places[k] = self._late(part[first], chosen[first])
+                if part.any() and _strays(part, places[k], chosen):
                     return None
-                for k, (place, part) in enumerate(zip(places, seen, strict=True)):
-                    if place is None and part.any():
-                        places[k] = place = self._late(part, chosen)
-                    if part.any() and (place is None or (along(part, place) & ~chosen).any()):
-                        return None
         eye = np.eye(count, dtype=bool)
         return AxisMap(axis, tuple(places), tuple(None if place is None else eye for place in places), (index,))
 
@@ -116,37 +149,33 @@ class Detector:
         count = self.x.shape[axis]
         shapes = self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
-        for i in range(count):
-            if not self._add(axis, np.asarray(np.arange(count) == i), places, reach):
-                return None
-        rng = np.random.default_rng(2)
-        for _ in range(4):
-            chosen = np.asarray(rng.random(count) < 0.5)
-            seen = self.moved(self.slices(axis, chosen))
+        halves = np.random.default_rng(2).random((4, count)) < 0.5
+        for chosen, seen in self.tried(axis, np.concatenate([np.eye(count, dtype=bool), halves])):
             if seen is None:
                 return None
+            single = chosen.sum(axis=1) == 1
             for place, table, part in zip(places, reach, seen, strict=True):
-                if part.any() and (place is None or (along(part, place) & ~table[chosen].any(axis=0)).any()):  # type: ignore[index]
+                if place is not None and table is not None:
+                    table[np.argmax(chosen[single], axis=1)] |= along(part[single], 0, place + 1)
+                if part.any() and (table is None or _strays(part, place, chosen @ table)):
                     return None
         colours = colour([table for table in reach if table is not None])
         return AxisMap(axis, tuple(places), tuple(reach), colours) if 2 * len(colours) <= count else None
 
-    def _add(self, axis: int, chosen: Array, places: list[int | None], reach: list[Array | None]) -> bool:
-        seen = self.moved(self.slices(axis, chosen))
-        if seen is None:
-            return False
-        for place, table, part in zip(places, reach, seen, strict=True):
-            if place is None or table is None:
-                if part.any():
-                    return False
-                continue
-            table[chosen] |= along(part, place)
-        return True
+
+def _middle(count: int) -> Array:
+    """The middle one of so many slices."""
+    return np.asarray(np.arange(count) == count // 2)
 
 
-def along(changed: Array, axis: int) -> Array:
-    """Which indices of one axis hold anything that changed."""
-    return np.asarray(changed.any(axis=tuple(k for k in range(changed.ndim) if k != axis)))
+def _strays(changed: Array, place: int | None, allowed: Array) -> bool:
+    """Whether anything moved outside the indices allowed along an axis of the output; the sets moved come first."""
+    return place is None or bool((along(changed, 0, place + 1) & ~allowed).any())
+
+
+def along(changed: Array, *axes: int) -> Array:
+    """Which indices of some axes, kept in their order, hold anything that changed."""
+    return np.asarray(changed.any(axis=tuple(k for k in range(changed.ndim) if k not in axes)))
 
 
 def colour(reach: list[Array]) -> tuple[Array, ...]:
@@ -162,12 +191,15 @@ def colour(reach: list[Array]) -> tuple[Array, ...]:
     return tuple(np.array(members) for members in sets)
 
 
-def detect(objective: Objective, name: str, length: Array, centre: Array) -> tuple[AxisMap, ...]:
+def detect(
+    objective: Objective, name: str, length: Array, centre: Array, copies: Copies | None = None
+) -> tuple[AxisMap, ...]:
     """The structured axes of an array, the longest first; no two follow the same axis of an output."""
-    detector, maps, taken = Detector(objective, name, length, centre), [], set[tuple[int, int]]()
+    detector, maps, taken = Detector(objective, name, length, centre, copies), [], set[tuple[int, int]]()
     shape: Shape = detector.x.shape
-    for axis in sorted((k for k in range(len(shape)) if shape[k] > 1), key=lambda k: -shape[k]):
-        found = detector.axis_map(axis, taken)
+    axes = sorted((k for k in range(len(shape)) if shape[k] > 1), key=lambda k: -shape[k])
+    for axis, seen in zip(axes, detector.middles(axes), strict=True):
+        found = detector.axis_map(axis, seen, taken)
         if found is not None:
             maps.append(found)
             taken |= {(k, place) for k, place in enumerate(found.places) if place is not None}

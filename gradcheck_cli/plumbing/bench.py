@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, as_outputs
 from gradcheck_cli.numeric.objective import Ledger, kept, quiet
+from gradcheck_cli.values import dataclass, field
 
 
 class NotAFunctionError(ValueError):

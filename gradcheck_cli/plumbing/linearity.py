@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from gradcheck_cli.numeric.scales import largest, shortest
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.structure import problem
 from gradcheck_cli.results import Finding
+from gradcheck_cli.values import dataclass
 
 
 def linearity(

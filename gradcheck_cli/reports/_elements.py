@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from rich import box
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gradcheck_cli.reports import _text
 from gradcheck_cli.results import ArrayResult, CheckResult, Element
+from gradcheck_cli.values import dataclass
 
 STYLES = {
     "pass": "green",

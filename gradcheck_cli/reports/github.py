@@ -6,11 +6,11 @@ change in any version. Read the JSON report instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from gradcheck_cli.reports import _text, _unmet
 from gradcheck_cli.results import CheckResult, RunResult, Verdict
+from gradcheck_cli.values import dataclass
 
 MOST = 10  # GitHub shows no more of a step
 

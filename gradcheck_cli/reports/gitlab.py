@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gradcheck_cli.reports import _text, _unmet
 from gradcheck_cli.results import CheckResult, RunResult, Verdict
+from gradcheck_cli.values import dataclass
 
 _SEVERITY = {Verdict.ERROR: "critical", Verdict.FAIL: "major", Verdict.INCONCLUSIVE: "minor"}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gradcheck_cli import as_json
 from gradcheck_cli.results import RunResult
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

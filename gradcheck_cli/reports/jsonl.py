@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gradcheck_cli import as_json
 from gradcheck_cli.results import CheckResult, RunResult
+from gradcheck_cli.values import dataclass, field
 
 KEY = "fingerprint"  # beside the keys of the check: what it was made from
 

@@ -9,12 +9,12 @@ included.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gradcheck_cli.reports import _text, _unmet
 from gradcheck_cli.results import CheckResult, RunResult, Verdict
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from gradcheck_cli.reports import _text, _unmet
 from gradcheck_cli.results import CheckResult, RunResult
+from gradcheck_cli.values import dataclass
 
 _HEADS = ("element", "analytic", "numeric", "± uncertainty", "abs error", "rel error", "outcome")
 _SIGNS = re.compile(r"[\\`*_\[\]<>|&~$#]")

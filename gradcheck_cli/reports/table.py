@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from io import StringIO
-from statistics import median
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -17,6 +15,7 @@ from rich.text import Text
 from gradcheck_cli.reports import _text
 from gradcheck_cli.reports._elements import INDENT, STYLES, Pairs, elements
 from gradcheck_cli.results import ArrayResult, CheckResult, Outcome, Rows, RunResult, Verdict
+from gradcheck_cli.values import dataclass, field
 
 MANY = 12  # a run of more checks shows the elements of those only that are not as expected
 
@@ -235,7 +234,8 @@ def _power(checks: Sequence[CheckResult]) -> list[Text]:
     if not known:
         return []
     worst, where = max(known, key=lambda pair: pair[0].worst)
-    middle = median(resolution.median for resolution, _ in known)
+    medians = sorted(resolution.median for resolution, _ in known)
+    middle = (medians[(len(medians) - 1) // 2] + medians[len(medians) // 2]) / 2
     of = f" of {_text.plain(where.name)}" if len(checks) > 1 else ""
     told = f"median resolution {_text.short(middle)}, worst {_text.short(worst.worst)} at {_text.plain(worst.at)}{of}"
     return [Text(told, "dim")]

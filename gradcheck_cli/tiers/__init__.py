@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gradcheck_cli.layer import Array
 from gradcheck_cli.tiers import climb, first, last
-from gradcheck_cli.tiers.scene import Point, Scene, Sheet
-from gradcheck_cli.tiers.search import Search
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
 
 
 def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
@@ -28,6 +29,8 @@ def _is_large(point: Point, name: str) -> bool:
 
 def _judge_large(point: Point, name: str) -> Sheet:
     """Visit every element if the structure makes it cheap, else search the array."""
+    from gradcheck_cli.tiers.search import Search  # which small runs never need
+
     search = Search(point, name, judge_array)
     size = point.objective.arrays[name].size
     if search.structure and point.limits is not None and not point.limits.crossed_by(search.grid.columns, size):
@@ -42,10 +45,21 @@ def _judge_large(point: Point, name: str) -> Sheet:
 
 
 def judge_array(scene: Scene) -> Sheet:
-    """Take one array through the tiers; a few pilots first, whose steps are a better start for the others."""
-    _settle(scene, first.sweep(scene, scene.pilots()))
-    scene.learn()
-    _settle(scene, _sweep_others(scene))
+    """Take one array through the tiers.
+
+    What a few pilots needed to be settled is a better start for the others. Where all elements together are soon done,
+    they are not waited for, but everything else is taken back if they ask for other steps.
+    """
+    pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
+    at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
+    left = _sweep(scene, everything if at_once else scene.pilots)
+    _settle(scene, [at for at in left if at[0] in pilots])
+    others = [at for at in left if at[0] not in pilots]
+    if scene.learn():
+        others = _sweep(scene, scene.forget())
+    elif not at_once:
+        others = _sweep(scene, np.delete(everything, scene.pilots))
+    _settle(scene, others)
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet
@@ -56,11 +70,11 @@ def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
         climb.climb(scene, row, unit)
 
 
-def _sweep_others(scene: Scene) -> list[tuple[int, int]]:
+def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
-    maps = scene.structure()
-    left = first.sweep_together(scene, maps) if maps else first.sweep_behind(scene)
-    if left is not None:
-        return left
-    scene.forget(scene.others())
-    return first.sweep(scene, scene.others())
+    if scene.maps or scene.head is not None:
+        left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)
+        if left is not None:
+            return left
+        scene.maps, scene.head = (), None
+    return first.sweep(scene, rows)

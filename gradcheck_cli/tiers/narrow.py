@@ -8,12 +8,13 @@ halved, and the residual of the other half is the difference. All rows take thei
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.probes import Probes, Seen, Tile
+from gradcheck_cli.values import dataclass
 
 Spans = tuple[tuple[int, int], ...]
 ACTIVE = 64  # rows that are narrowed at a time, and blocks that wait in one row

@@ -2,93 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli import compare
-from gradcheck_cli.compare import Decision, Numbers, Rule
+from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import second
+from gradcheck_cli.numeric.copies import Copies
+from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
-from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
-from gradcheck_cli.spec import Difference
+from gradcheck_cli.tiers.point import Once, Point
+from gradcheck_cli.values import dataclass
 
 CODES = tuple(Outcome)
 PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
+BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
-VISIT = 2  # evaluations for each element
-DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-class Once:
-    """A cached property without a lock: a judgement that waits for its turn would keep it from the others."""
-
-    def __init__(self, measure: Callable[[Any], Any]) -> None:
-        self.measure, self.name = measure, measure.__name__
-
-    def __get__(self, owner: Any, kind: type[Any]) -> Any:
-        if self.name not in owner.__dict__:
-            owner.__dict__[self.name] = self.measure(owner)
-        return owner.__dict__[self.name]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
-
-    budget: int
-    memory: int
-
-    def crossed_by(self, elements: int, size: int | None = None) -> bool:
-        """Whether so many elements, each visited on its own, are too many; of an array of `size` elements."""
-        return VISIT * elements > self.budget or DENSE * (size or elements) > self.memory
-
-
-@dataclass(frozen=True)
-class Point:
-    """A layer at one point with everything that is measured once."""
-
-    objective: Objective
-    centre: Array
-    noise: Noise
-    analytic: Mapping[str, Array]
-    rounding: AnalyticNoise
-    rule: Rule
-    method: Method
-    difference: Difference | None = None
-    limits: Limits | None = None
-
-    @property
-    def fixed_step(self) -> bool:
-        """Whether the step of the first tier was given."""
-        return self.difference is not None and bool(self.difference.step or self.difference.relative_step)
-
-    @Once
-    def coarse(self) -> Noise | None:
-        """The noise of forward on coarser lines, where there is more of it than on fine ones."""
-        return measure_coarse(self.objective, list(self.analytic), self.centre, self.noise)
-
-    @Once
-    def wide(self) -> tuple[Objective, Array, Noise] | None:
-        """The same point in long double, where the layer keeps it."""
-        return second.widened(self.objective, self.noise, self.centre, list(self.analytic))
-
-    @Once
-    def exact(self) -> Mapping[str, Array] | None:
-        """The analytic values of the same formula in long double, where the VJP keeps it."""
-        return second.widened_analytic(self.objective, list(self.analytic))
 
 
 @dataclass(frozen=True)
@@ -117,10 +54,12 @@ class Sheet:
     """Everything that is known of the elements of one array: tables of its entries by the units.
 
     `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
-    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision.
+    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision. `method` is None
+    where it is the `usual` one.
     """
 
     name: str
+    usual: str
     analytic: Array
     numeric: Array
     uncertainty: Array
@@ -142,6 +81,7 @@ class Sheet:
         shape = analytic.shape
         return cls(
             name=name,
+            usual=method,
             analytic=analytic,
             numeric=np.full(shape, np.nan),
             uncertainty=np.full(shape, np.inf),
@@ -150,12 +90,20 @@ class Sheet:
             step=np.full(shape, np.nan),
             outcome=np.full(shape, INCONCLUSIVE, np.int8),
             tier=np.ones(shape, np.int8),
-            reason=np.full(shape, None, object),
-            method=np.full(shape, method, object),
+            reason=np.empty(shape, object),
+            method=np.empty(shape, object),
             natural=np.zeros(shape),
             weak=np.zeros(shape, bool),
             rounded=np.zeros(shape, bool),
         )
+
+    def only(self, places: Array) -> Sheet:
+        """A sheet on which only the elements marked are known."""
+        made = Sheet.blank(self.name, self.analytic, self.usual)
+        for column, table in vars(self).items():
+            if isinstance(table, np.ndarray):
+                getattr(made, column)[places] = table[places]
+        return made
 
     def put(self, at: tuple[int, int], outcome: int, reason: Any = None, **columns: Any) -> None:
         """Fill in one element."""
@@ -165,8 +113,8 @@ class Sheet:
 
     def open(self) -> list[tuple[int, int]]:
         """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
-        exact = np.isin(self.reason, ("kink", "discontinuity", "vertical tangent", "below the noise"))
-        return [(int(row), int(unit)) for row, unit in np.argwhere((self.outcome == INCONCLUSIVE) & ~exact)]
+        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
+        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
 
 
 class Scene:
@@ -178,12 +126,20 @@ class Scene:
         self.analytic, self.rounding = point.analytic[name], point.rounding.bound[name]
         self.length = lengths(self.x) if among is None else np.maximum(np.abs(self.x), among.length)
         self.extent = float(self.length.max(initial=1.0))
-        self.natural = natural_slope(point.noise, self.length)
-        self.typical = typical_slope(self.analytic) if among is None else among.slope
-        self.rho = compare.coarseness(point.noise.relative, point.noise.unit, point.rounding.unit)
+        self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self._steps()
         self.proven, self.limits = 0, 0
+
+    @Once
+    def natural(self) -> Array:
+        """The slope of something of the outputs' size, of each element and unit."""
+        return natural_slope(self.point.noise, self.length)
+
+    @Once
+    def typical(self) -> float:
+        """The usual size of the analytic values."""
+        return typical_slope(self.analytic) if self.among is None else self.among.slope
 
     @property
     def alone(self) -> bool:
@@ -202,43 +158,59 @@ class Scene:
         steps = method.steps(scales(self.analytic, self.length, self.point.noise))
         return np.asarray(np.minimum(steps, self.length / 8))
 
-    @cached_property
+    @Once
     def rungs(self) -> Array | None:
         """Where ladders start if not at the steps of the first tier: these were given, or are the complex step's."""
         complex_steps = np.iscomplexobj(self.point.method.offsets)
         return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
+    @Once
+    def copies(self) -> Copies | None:
+        """Room for stacks of the array, where the layer takes them and they are worth it."""
+        return Copies.of(self.objective, self.name, len(self.point.method.offsets)) if self.objective.stacks else None
+
+    @Once
     def pilots(self) -> Array:
         """A few elements spread over the array."""
-        spread = {int(place) for place in np.linspace(0, self.x.size - 1, PILOTS)} if self.x.size else ()
-        return np.array(sorted(spread), dtype=int)
+        last = self.x.size - 1
+        return np.array(sorted({k * last // (PILOTS - 1) for k in range(PILOTS)} if self.x.size else ()), dtype=int)
 
-    def others(self) -> Array:
-        """All elements but the pilots."""
-        return np.delete(np.arange(self.x.size), self.pilots())
-
-    def structure(self) -> tuple[AxisMap, ...]:
+    @Once
+    def maps(self) -> tuple[AxisMap, ...]:
         """The axes along which elements may share evaluations, where that saves half of them."""
         if self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
             return ()
         self.objective.ledger.phase = "structure"
-        maps = detect(self.objective, self.name, self.length, self.point.centre)
+        maps = detect(self.objective, self.name, self.length, self.point.centre, self.copies)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
 
-    def forget(self, rows: Array) -> None:
-        """Take back what was granted to some entries."""
-        self.sheet.outcome[rows], self.sheet.weak[rows] = INCONCLUSIVE, False
+    @Once
+    def head(self) -> Head | None:
+        """The part of a chain in which elements may share evaluations, where the whole has no such structure."""
+        if self.maps or self.alone or self.x.size < WORTHWHILE or np.iscomplexobj(self.point.method.offsets):
+            return None
+        self.objective.ledger.phase = "structure"
+        return head_of(self.objective, self.name, self.length)
 
-    def learn(self) -> None:
-        """Where pilots passed only on a ladder, the steps that suited them are a better start for the others."""
-        rows = self.pilots()
+    def forget(self) -> Array:
+        """Take everything back but what pilots found on ladders; returns the entries that are open now."""
+        settled, sheet = np.zeros(self.analytic.shape, bool), self.sheet
+        settled[self.pilots] = (sheet.outcome[self.pilots] != INCONCLUSIVE) | (sheet.tier[self.pilots] > 1)
+        self.sheet = sheet.only(settled)
+        return np.flatnonzero(~settled.all(axis=1))
+
+    def learn(self) -> bool:
+        """Where pilots passed only on a ladder, the steps that suited them are a better start; whether they differ."""
+        rows, before = self.pilots, self.steps
         climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
-        if climbed.any() and not self.point.fixed_step:
-            used = np.broadcast_to(self.steps[rows][:, None], climbed.shape)
-            factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
-            self.steps = np.minimum(self.steps * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        if not climbed.any() or self.point.fixed_step:
+            return False
+        used = np.broadcast_to(before[rows][:, None], climbed.shape)
+        factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
+        self.steps = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        return not np.array_equal(self.steps, before)
 
-    def numbers(self, rows: Array, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
+    def numbers(self, rows: Array | slice, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
         """The numbers of whole rows (n, units), to be decided."""
         noise, vjp_unit = self.point.noise, self.point.rounding.unit
         return Numbers(
@@ -249,7 +221,7 @@ class Scene:
             slope=slope,
             natural=natural,
             floor=compare.floor(slope, noise.unit, vjp_unit),
-            rho=self.rho,
+            rho=self.point.rho,
             unit=vjp_unit,
         )
 
@@ -271,7 +243,7 @@ class Scene:
             slope=slope,
             natural=float(self.natural[at]) if natural is None else natural,
             floor=float(compare.floor(slope, noise.unit, vjp_unit)),
-            rho=float(self.rho[at[1]]),
+            rho=float(self.point.rho[at[1]]),
             unit=vjp_unit,
         )
 

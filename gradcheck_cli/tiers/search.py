@@ -22,13 +22,14 @@ from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns
 from gradcheck_cli.tiers.climb import PROVEN
 from gradcheck_cli.tiers.narrow import Narrowing
-from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Point, Scene, Searched, Sheet
+from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
 TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
 SAMPLE = 65_536  # elements that stand for the typical slope
-COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "searched")]
+COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
 
 
 class Search:
@@ -160,4 +161,4 @@ def joined(name: str, sheets: Sequence[Sheet]) -> Sheet:
     if not sheets:
         return Sheet.blank(name, np.zeros((0, 1)), "central")
     columns: dict[str, Any] = {c: np.concatenate([getattr(sheet, c) for sheet in sheets]) for c in COLUMNS}
-    return Sheet(name, **columns)
+    return Sheet(name, sheets[0].usual, **columns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,6 +17,7 @@ from gradcheck_cli.adapters.expressions.reading import Mistake, Refused, Source,
 from gradcheck_cli.adapters.expressions.stacked_functions import transpose
 from gradcheck_cli.adapters.expressions.stacks import Rule, elementwise, item, keep, matmul, plainly
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass, field
 
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf}
 FAILURES = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError)

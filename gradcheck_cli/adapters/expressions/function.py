@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_cli.adapters.expressions.limits import bounded
 from gradcheck_cli.adapters.expressions.stacks import Rule
 from gradcheck_cli.registry import did_you_mean
+from gradcheck_cli.values import dataclass
 
 DTYPE = "_dtype"  # a function with this keyword is told the dtype of the check
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import warnings
-from dataclasses import dataclass
 
 from gradcheck_cli.adapters.expressions.limits import DEPTH, LENGTH, NODES
+from gradcheck_cli.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ each row as if it were alone; without one, or where the rule declines, it is com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.adapters.expressions.limits import size
 from gradcheck_cli.layer import Array
+from gradcheck_cli.values import dataclass
 
 Rule = Callable[..., Any]  # of the computation and its operands; NotImplemented where it declines
 

@@ -4,55 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gradcheck_cli.config.sentences import Strict
+from gradcheck_cli.config.hints import Keys, Limits
 
-Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
-Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Least0: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Word: TypeAlias = Annotated[str, Field(min_length=1)]
-Words: TypeAlias = Annotated[list[Word], Field(min_length=1)]
+Finite: TypeAlias = Annotated[float, Limits(allow_inf_nan=False)]
+Positive: TypeAlias = Annotated[float, Limits(gt=0, allow_inf_nan=False)]
+Least0: TypeAlias = Annotated[float, Limits(ge=0, allow_inf_nan=False)]
+Word: TypeAlias = Annotated[str, Limits(min_length=1)]
+Words: TypeAlias = Annotated[list[Word], Limits(min_length=1)]
 
 
-class FileKeys(Strict):
+class FileKeys(Keys):
     """A file."""
 
     version: Literal[1]
     extends: Any = None
     defaults: dict[str, Any] | None = None
-    checks: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    checks: Annotated[list[dict[str, Any]], Limits(min_length=1)] | None = None
 
 
-class ToleranceKeys(Strict):
+class ToleranceKeys(Keys):
     """An explicit tolerance."""
 
     rtol: Least0 | None = None
     atol: Least0 | None = None
 
-    @model_validator(mode="after")
-    def _any(self) -> ToleranceKeys:
+    def agree(self) -> None:
         if self.rtol is None and self.atol is None:
             raise PydanticCustomError("tolerance", "must have rtol, atol or both")
-        return self
 
 
-class DifferenceKeys(Strict):
+class DifferenceKeys(Keys):
     """An explicit difference method."""
 
     method: Word = "central"
     step: Positive | None = None
     relative_step: Positive | None = None
 
-    @model_validator(mode="after")
-    def _one_step(self) -> DifferenceKeys:
+    def agree(self) -> None:
         if self.step is not None and self.relative_step is not None:
             raise PydanticCustomError("step", "must have at most one of step and relative_step")
-        return self
 
 
-class CheckKeys(Strict):
+class CheckKeys(Keys):
     """A check, less what is checked, `matrix` and `extends`."""
 
     name: Word | None = None
@@ -63,8 +58,8 @@ class CheckKeys(Strict):
     wrt: Words | None = None
     view: Literal["vjp", "jacobian"] = "vjp"
     dtype: Literal["float64", "float32", "float16"] = "float64"
-    points: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    points: Annotated[int, Limits(ge=1)] = 1
+    seed: Annotated[int, Limits(ge=0)] = 0
     difference: DifferenceKeys | None = None
     tolerance: ToleranceKeys | None = None
     expect: Literal["pass", "fail"] = "pass"
@@ -74,37 +69,33 @@ class CheckKeys(Strict):
     device: Any = None
 
 
-class NormalKeys(Strict):
+class NormalKeys(Keys):
     """Normal values."""
 
     mean: Finite = 0.0
     scale: Positive = 1.0
 
 
-class UniformKeys(Strict):
+class UniformKeys(Keys):
     """Values spread evenly over [low, high)."""
 
     low: Finite = 0.0
     high: Finite = 1.0
 
-    @model_validator(mode="after")
-    def _some(self) -> UniformKeys:
+    def agree(self) -> None:
         if self.low >= self.high:
             raise PydanticCustomError("range", "must have low below high")
-        return self
 
 
-class IntegersKeys(Strict):
+class IntegersKeys(Keys):
     """Integers in [low, high)."""
 
-    low: Annotated[int, Field(ge=-(2**63))] = 0
-    high: Annotated[int, Field(le=2**63 - 1)]
+    low: Annotated[int, Limits(ge=-(2**63))] = 0
+    high: Annotated[int, Limits(le=2**63 - 1)]
 
-    @model_validator(mode="after")
-    def _some(self) -> IntegersKeys:
+    def agree(self) -> None:
         if self.low >= self.high:
             raise PydanticCustomError("range", "must have low below high")
-        return self
 
 
 DType: TypeAlias = Literal[
@@ -112,12 +103,12 @@ DType: TypeAlias = Literal[
 ]
 
 
-class ArrayKeys(Strict):
+class ArrayKeys(Keys):
     """One array, if it is not given as bare numbers."""
 
     values: Any = None
     file: Word | None = None
-    shape: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    shape: tuple[Annotated[int, Limits(ge=0)], ...] | None = None
     normal: NormalKeys | None = None
     uniform: UniformKeys | None = None
     integers: IntegersKeys | None = None

@@ -1,0 +1,79 @@
+"""What a check may cost: an array of too many elements is searched, and what takes too much memory is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gradcheck_cli.layer import ArrayError
+from gradcheck_cli.plumbing.bench import Bench
+from gradcheck_cli.spec import CheckSpec
+from gradcheck_cli.tiers.point import DENSE, VISIT, Limits
+from gradcheck_cli.tiers.scene import Sheet
+
+PATIENCE, LEAST = 30.0, 200  # seconds that the elements of one array may take by default, and evaluations that are fine
+MEMORY = 2**30  # bytes that the tables of an array may take by default
+COPIES = 9  # of its largest array that a check has at a time
+
+
+def limits_of(spec: CheckSpec, bench: Bench) -> Limits | None:
+    """What visiting the elements of one array may cost, from the time that forward took; None where all are visited."""
+    if spec.exhaustive or spec.view != "vjp":
+        return None
+    affordable = max(LEAST, int(PATIENCE / bench.seconds))
+    return Limits(spec.budget or affordable, spec.max_memory or MEMORY)
+
+
+def must_fit(spec: CheckSpec, bench: Bench) -> None:
+    """Refuse a check that can't keep to the memory it was given."""
+    if spec.max_memory is None:
+        return
+    largest = max(bench.wrt, key=lambda name: bench.arrays[name].nbytes)
+    array = bench.arrays[largest]
+    needed = COPIES * array.nbytes
+    if spec.view == "jacobian":
+        needed = max(needed, DENSE * array.size * sum(part.size for part in bench.outputs))
+    if needed > spec.max_memory:
+        came = f"{array.size} elements, whose check takes about {_bytes(needed)}"
+        remedy = "raise it, or check a smaller layer" + (", or use view: vjp" if spec.view == "jacobian" else "")
+        raise ArrayError(largest, came, f"must fit into --max-memory, {_bytes(spec.max_memory)}; {remedy}")
+
+
+def announced(limits: Limits | None, bench: Bench) -> Iterator[str]:
+    """For each array that is too large: what visiting its elements would take, and what is allowed."""
+    for name in bench.wrt:
+        size = bench.arrays[name].size
+        if limits is None or not limits.crossed_by(size):
+            continue
+        count = VISIT * size
+        if count > limits.budget:
+            allowed = f"the budget is {limits.budget} (about {_span(limits.budget * bench.seconds)})"
+        else:
+            allowed = f"its tables would take more than {_bytes(limits.memory)}"
+        yield (
+            f"{name}: {size} elements take {count} evaluations one by one (about {_span(count * bench.seconds)}), "
+            f"{allowed}: those that do not mix move together, and where that is not enough, probes search"
+        )
+
+
+def searched(sheets: Sequence[Sheet]) -> Iterator[str]:
+    """For each array that was searched: what its probes would have seen."""
+    for sheet in sheets:
+        found = sheet.searched
+        if found is None:
+            continue
+        visited = found.indices.size
+        yield (
+            f"{sheet.name}: searched by probes: {found.covered} of {found.elements} elements are covered, {visited} "
+            f"were visited; an error above {found.resolution:.1e} of one covered element would have been seen"
+        )
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("s", 100.0), ("min", 6000.0), ("h", 360_000.0)):
+        if seconds < size:
+            return f"{seconds / {'s': 1, 'min': 60, 'h': 3600}[unit]:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
