@@ -18,10 +18,12 @@ from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
-from gradcheck_cli.numeric.sampling import CHUNK_BYTES, STACK_BYTES, snapped
+from gradcheck_cli.numeric.sampling import CHUNK_BYTES, snapped
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
+
+STACK_BYTES = 2**19  # of one stack: several links make something of its size, and memory that is used again is cheap
 
 
 @dataclass(frozen=True)
