@@ -214,7 +214,8 @@ def evaluate(
 def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value: Array, uncertainty: Array) -> bool:
     """Whether random directional differences of the whole array agree with the sum of its elements; 4 evaluations."""
     array = objective.arrays[name]
-    direction = steps * scattered(np.random.default_rng(3), steps.shape)
+    sizes = np.minimum(steps, 8 * np.median(steps))  # one long step would hide what the others say
+    direction = sizes * scattered(np.random.default_rng(3), steps.shape)
     slopes = []
     for scale in (1.0, 0.5):
         plus = array + (scale * direction).reshape(array.shape).astype(array.dtype)

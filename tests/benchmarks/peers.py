@@ -21,7 +21,7 @@ from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import CheckSpec, Given
 from tests.benchmarks.frameworks import in_autograd, in_jax, in_torch
 from tests.benchmarks.scale import Spoiled
-from tests.benchmarks.works import Work
+from tests.benchmarks.works import END_TO_END, WORKS, Work
 
 Values = Mapping[str, Array]
 STEP = 1e-5  # what course code takes
@@ -64,7 +64,7 @@ class Peer:
     prepare: Callable[[Work], Prepared]
     needs: str | None = None
     per_element: bool = True
-    works: tuple[str, ...] = ("W1", "W2", "W3", "W4")
+    works: tuple[str, ...] = tuple(WORKS)
 
     @property
     def installed(self) -> bool:
@@ -83,7 +83,9 @@ def check_spec(work: Work) -> CheckSpec:
     """The work as a check of ours: every array given, with the cotangent."""
     given = {name: Given(values=array) for name, array in {**work.arrays, **work.constants}.items()}
     cotangent = (work.dy,) if work.view == "vjp" else None
-    return CheckSpec(work.name, work.name, work.layer, work.name, given, cotangent, view=work.view)
+    return CheckSpec(
+        work.name, work.name, work.layer, work.name, given, cotangent, view=work.view, exhaustive=work.exhaustive
+    )
 
 
 def _gradcheck(work: Work, threads: int = 1) -> Prepared:
@@ -262,7 +264,9 @@ PEERS = (
     Peer(OURS, _gradcheck),
     Peer("naive numpy loop", _naive),
     Peer("scipy approx_derivative", _scipy, "scipy"),
-    Peer("torch gradcheck, scalar objective", partial(_torch, scalar=True), "torch", works=("W1", "W3", "W4")),
+    Peer(
+        "torch gradcheck, scalar objective", partial(_torch, scalar=True), "torch", works=("W1", "W3", END_TO_END, "W4")
+    ),
     Peer("torch gradcheck on the layer", _torch, "torch", works=("W1", "W2", "W4")),
     Peer("OpenMDAO check_partials", _openmdao, "openmdao"),
     Peer("numdifftools", _numdifftools, "numdifftools"),
