@@ -1,4 +1,4 @@
-"""Measures the checker beside its peers: `python tests/benchmarks/run.py [W1 W2 W3 ... threads large growth startup]`."""
+"""Measures the checker beside its peers: `python tests/benchmarks/run.py [W1 W2 W3 ... large growth startup]`."""
 
 from __future__ import annotations
 
