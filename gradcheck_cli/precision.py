@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,14 @@ def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype:
     analytic = analytic_values(low, wrt)
     rounding = measure_analytic(low, wrt, analytic, unit)
     for sheet in sheets:
-        natural = natural_slope(point.noise, lengths(low.arrays[sheet.name].reshape(-1)))
-        bound = rounding.bound[sheet.name]
-        wrong = beyond_rounding(analytic[sheet.name], sheet.analytic, bound, sheet.slope, natural, dtype)
+        visited: Any = slice(None) if sheet.searched is None else sheet.searched.indices
+        length = lengths(low.arrays[sheet.name].reshape(-1))[visited]
+        natural, bound = natural_slope(point.noise, length), rounding.bound[sheet.name][visited]
+        coarse = analytic[sheet.name][visited]
+        wrong = beyond_rounding(coarse, sheet.analytic, bound, sheet.slope, natural, dtype)
         wrong &= sheet.outcome == PASS
         sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
-        sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], analytic[sheet.name][wrong]
+        sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], coarse[wrong]
 
 
 def is_half(bench: Bench) -> bool:

@@ -33,7 +33,7 @@ from gradcheck_cli.registry import METHODS
 from gradcheck_cli.results import CheckResult, ErrorInfo, Finding, Rows, RunResult, Verdict
 from gradcheck_cli.spec import CheckSpec, Foreign, RunSpec
 from gradcheck_cli.tiers import judge
-from gradcheck_cli.tiers.point import Point
+from gradcheck_cli.tiers.point import Limits, Point
 from gradcheck_cli.values import dataclass, field
 
 Tell: TypeAlias = Callable[[str], None]
@@ -240,37 +240,18 @@ def fit_cotangent(spec: CheckSpec, outputs: Sequence[Array], point: int) -> tupl
 
 def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Finding]) -> Judged:
     """Noise, linearity and the three tiers, in the precision that suits the layer."""
-    spec, ledger, wrt = setting.spec, setting.ledger, bench.wrt
+    spec, wrt = setting.spec, bench.wrt
     fine = finer(bench, spec.dtype)
     work = fine or bench
-    kind = Resuming if is_chain(setting.layer) else Objective
-    objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, ledger)
-    objective.several, objective.lends = bench.several, not bench.touched
     limits = limits_of(spec, work)
     large = tuple(announced(limits, work))
-    objective.costly = bool(large)
     if setting.tell is not None:
         for sentence in large:
             setting.tell(sentence)
-    centre = flatten(work.outputs)
-    ledger.phase = "noise"
-    noise = measure(objective, wrt, centre)
-    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
-    alone = spec.view == "jacobian"
-    analytic = analytic_values(objective, wrt) if alone else {name: column[:, None] for name, column in columns.items()}
-    rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
-    objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
-    ledger.phase = "plumbing"
-    if not setting.is_link:
-        other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
-        findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
-        findings += optional_members(objective, centre, noise, columns, wrt)
-    method = METHODS[spec.difference.method if spec.difference else "central"]()
-    rule = Rule(spec.tolerance)
-    point = Point(objective, centre, noise, analytic, rounding, rule, method, spec.difference, limits)
+    point = measured(setting, number, work, limits, findings)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
     if fine is not None:
-        low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, ledger)
+        low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, setting.ledger)
         low.several = bench.several
         judge_rounding(low, point, sheets, spec.dtype)
     evidence = Evidence(setting.layer, work.arrays, work.outputs, work.cotangent, spec.view, tuple(sheets))
@@ -283,3 +264,28 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         outputs=tuple(part.shape for part in work.outputs),
         measured=point,
     )
+
+
+def measured(setting: Setting, number: int, work: Bench, limits: Limits | None, findings: list[Finding]) -> Point:
+    """The point with its noise; whether the VJP is linear is seen on the way."""
+    spec, wrt = setting.spec, work.wrt
+    kind = Resuming if is_chain(setting.layer) else Objective
+    objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, setting.ledger)
+    objective.several, objective.lends = work.several, not work.touched
+    objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
+    centre = flatten(work.outputs)
+    setting.ledger.phase = "noise"
+    noise = measure(objective, wrt, centre)
+    columns = {name: fitted(work.gradients.get(name), work.arrays[name].shape) for name in wrt}
+    alone = spec.view == "jacobian"
+    analytic = analytic_values(objective, wrt) if alone else {name: column[:, None] for name, column in columns.items()}
+    rounding = measure_analytic(objective, wrt, analytic, vjp_unit(work, noise))
+    objective.stacks, objective.threads = stacks_agree(objective, wrt, centre, noise), setting.threads
+    setting.ledger.phase = "plumbing"
+    if not setting.is_link:
+        other = flatten(draw_cotangent(work.outputs, spec.seed + 1, number))
+        findings += linearity(objective, wrt, work.gradients, rounding, other, centre)
+        findings += optional_members(objective, centre, noise, columns, wrt)
+    method = METHODS[spec.difference.method if spec.difference else "central"]()
+    rule = Rule(spec.tolerance)
+    return Point(objective, centre, noise, analytic, rounding, rule, method, spec.difference, limits)

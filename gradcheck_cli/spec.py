@@ -65,7 +65,7 @@ class CheckSpec:
 
     Arrays whose elements would take more than `budget` evaluations, or more than `max_memory` bytes, are searched by
     probes; `exhaustive` asks for every element of every array, chains end to end.
-    `threads` evaluate its stacks; what comes out does not depend on how many they are.
+    `threads` evaluate large layers; what comes out does not depend on how many they are.
     """
 
     id: str

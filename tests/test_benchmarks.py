@@ -13,10 +13,10 @@ import pytest
 
 from tests.benchmarks import startup
 from tests.benchmarks.measure import ROOT, Row, alone, largest_error, side_by_side, with_ratios
-from tests.benchmarks.peers import BY_NAME, OURS, PEERS, Peer
-from tests.benchmarks.run import power
+from tests.benchmarks.peers import BY_NAME, OURS, PEERS, THREADED, Peer
+from tests.benchmarks.run import arguments, measured, power
 from tests.benchmarks.scale import LARGE_QUICK, large_name
-from tests.benchmarks.works import QUICK, WORKS
+from tests.benchmarks.works import END_TO_END, QUICK, WORKS
 
 HERE = [peer for peer in PEERS if peer.installed and peer.needs != "jax"]  # jax's 64 bits hold for a whole process
 PAIRS = [pytest.param(peer, work, id=f"{peer.who}-{work}") for peer in HERE for work in peer.works]
@@ -26,7 +26,7 @@ MISSING = Peer("somebody", BY_NAME[OURS].prepare, "no_such_package")
 
 @pytest.mark.parametrize("name", WORKS)
 def test_sizes_are_those_of_the_works(name: str) -> None:
-    elements = {"W1": 6208, "W2": 256, "W3": 6858, "W4": 5264}
+    elements = {"W1": 6208, "W2": 256, "W3": 6858, END_TO_END: 6858, "W4": 5264}
     assert WORKS[name]().elements == elements[name]
 
 
@@ -63,6 +63,14 @@ def test_rows_of_workers() -> None:
         assert row.evaluations is not None
         assert row.seconds > 0
         assert row.evaluations >= 2
+
+
+def test_threads_are_measured_beside_one() -> None:
+    title, (one, two) = measured("threads", arguments(["--quick", "--repeats", "1"]))
+    assert title.startswith("threads: conv2d")
+    assert (one.who, two.who, one.ratio) == (OURS, THREADED, 1)
+    assert one.evaluations == two.evaluations
+    assert two.ratio is not None
 
 
 def test_a_worker_that_fails_is_told() -> None:
@@ -123,5 +131,5 @@ def test_an_unknown_part_is_refused() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "run.py: error: unknown part 'W9'; must be of W1, W2, W3, W4, large, growth, startup"
+        "run.py: error: unknown part 'W9'; must be of W1, W2, W3, W3-end-to-end, W4, threads, large, growth, startup"
     )

@@ -195,6 +195,20 @@ def test_slices_of_one_colour_reach_nothing_in_common() -> None:
         assert reach[members].sum(axis=0).max() == 1
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_is_awake_on_one_side_only_is_seen(side: float) -> None:
+    def next_on_one_side(x: Array) -> Array:
+        return x + np.maximum(0.0, side * np.append(x[1:], -9.0 * side))
+
+    x = np.full(12, side)
+    x[[1, 3, 8, 10]] = 0.0
+    objective = Objective(Made(next_on_one_side, lambda dy, x: dy), {"x": x}, [x])
+    (found,) = detect(objective, "x", np.ones(12), next_on_one_side(x))
+    (reach,) = found.reach
+    assert reach is not None
+    assert reach.tolist() == [[i - 1 <= j <= i for j in range(12)] for i in range(12)]
+
+
 def test_shots_count_the_colours_and_the_other_axes() -> None:
     layer = LAYERS["linear"](in_features=9, out_features=7)
     arrays = {key: np.ones(spec.shape) * 0.5 for key, spec in layer.arrays(x=(8, 9)).items()}

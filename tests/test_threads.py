@@ -14,13 +14,14 @@ import pytest
 from gradcheck_cli.adapters.chain import Chain
 from gradcheck_cli.adapters.formula import Formula
 from gradcheck_cli.batch.fingerprint import fingerprint
+from gradcheck_cli.cli.process import run_process
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 from gradcheck_cli.numeric import copies, sampling
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Rows, Verdict
 from gradcheck_cli.runner import run_check
-from gradcheck_cli.spec import CheckSpec, Given
+from gradcheck_cli.spec import CheckSpec, Given, RunSpec
 
 
 def test_results_come_in_turn() -> None:
@@ -41,11 +42,8 @@ def test_results_come_in_turn() -> None:
 def test_one_thread_makes_each_call_when_it_is_asked_for() -> None:
     made: list[int] = []
     calls: list[Callable[[], None]] = [lambda k=k: made.append(k) for k in range(3)]  # type: ignore[misc]
-    for threads, together in ((Threads(), True), (Threads(4), False)):
-        made.clear()
-        turns = threads.in_turn(calls, together)
-        next(turns)
-        assert made == [0]
+    next(Threads().in_turn(calls))
+    assert made == [0]
 
 
 def test_an_error_comes_in_its_turn() -> None:
@@ -105,7 +103,7 @@ CASES["formula"][1].update(W=(12, 10), x=(10,))
 def small_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that there are many of them."""
     monkeypatch.setattr(sampling, "STACK_BYTES", 4000)
-    monkeypatch.setattr(copies, "BYTES", 30_000)
+    monkeypatch.setattr(copies, "BYTES", 8000)
 
 
 @pytest.mark.usefixtures("small_stacks")
@@ -195,3 +193,17 @@ def test_where_stacks_fail_single_calls_are_made_by_one_thread(monkeypatch: pyte
 def test_threads_are_no_part_of_what_was_asked() -> None:
     asked = spec(LAYERS["relu"](), {"x": (2,)})
     assert fingerprint(asked, Rows()) == fingerprint(replace(asked, threads=4), Rows())
+
+
+@pytest.mark.parametrize("words", [["check", "softmax", "x:5"], ["run", "configs/homework/as_printed.yaml"]])
+def test_the_commands_pass_the_number_on(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunSpec] = []
+    for command in ("check", "run"):
+        monkeypatch.setattr(f"gradcheck_cli.cli.{command}.execute", lambda spec, *_: asked.append(spec))
+    assert run_process([*words, "--threads", "3"]) == 0
+    assert run_process(words) == 0
+    assert [{check.threads for check in spec.checks} for spec in asked] == [{3}, {1}]
+
+
+def test_no_threads_are_refused() -> None:
+    assert run_process(["check", "softmax", "--threads", "0"]) == 2

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from copy import copy
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.objective import Objective, lent
-from gradcheck_cli.numeric.sampling import in_turn
+from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.sampling import stack_outputs
 
 BYTES = 1_500_000  # of the copies and of their outputs, so that they and what is computed from them stay in cache
 
@@ -17,19 +16,27 @@ BYTES = 1_500_000  # of the copies and of their outputs, so that they and what i
 class Copies:
     """A stack of copies of one array, led by an unmoved one, with room for the outputs at several points.
 
-    `count` of them may be moved. Where threads work at several points at a time, each has a stack of its own. Layers
-    get it locked: one that writes to its arrays raises, and is then called singly, on copies.
+    `count` of them may be moved. Layers get the stack locked: one that writes to its arrays raises, and is then called
+    singly, on copies.
     """
 
     def __init__(self, objective: Objective, name: str, points: int) -> None:
         self.objective, self.name, self.x = objective, name, objective.arrays[name]
         outputs, mine = 8 * points * objective.outputs, self.x.nbytes
         self.count = max(2, min(self.x.size, BYTES // max(1, outputs + mine)))
-        rows, lanes = self.count + 1, points if objective.threads.count > 1 else 1
-        memory = np.empty(rows * (outputs + lanes * mine), np.uint8)  # in one piece: the allocator keeps it at hand
+        rows = self.count + 1
+        memory = np.empty(rows * (outputs + mine), np.uint8)  # in one piece, which the allocator keeps for the next
         self.values = memory[: rows * outputs].view(np.float64).reshape(points, rows, objective.outputs)
-        self.stacks = memory[rows * outputs :].view(self.x.dtype).reshape(lanes, rows, *self.x.shape)
-        self.stacks[...] = self.x
+        self.stack = memory[rows * outputs :].view(self.x.dtype).reshape(rows, *self.x.shape)
+        self.stack[...] = self.x
+        self.locked = self.stack.view()
+        self.locked.flags.writeable = False
+
+    def handed(self, objective: Objective) -> Copies:
+        """The same memory for a job that has an objective of its own."""
+        mine = copy(self)
+        mine.objective = objective
+        return mine
 
     @classmethod
     def of(cls, objective: Objective, name: str, points: int) -> Copies | None:
@@ -42,10 +49,14 @@ class Copies:
 
         None if the layer cannot, or does not keep its value at the unmoved point.
         """
-        count, values = len(rows), self.values[:, : len(rows) + 1]
+        count, flat = len(rows), self.stack.reshape(-1)
         at = rows + (np.arange(1, count + 1) * self.x.size)[:, None]
-        done = self._fill([partial(self._placed, p, at, place) for p, place in enumerate(places)], list(values), count)
-        self.stacks.reshape(len(self.stacks), -1)[:, at] = self.x.reshape(-1)[rows]
+        values = self.values[:, : count + 1]
+        done = True
+        for place, out in zip(places, values, strict=True):
+            flat[at] = place
+            done = done and self._fill(out)
+        flat[at] = self.x.reshape(-1)[rows]
         middle = values[:, 0]
         return (values[:, 1:], middle[0]) if done and (middle == middle[0]).all() else None
 
@@ -55,17 +66,11 @@ class Copies:
         None where that is not defined, or where rounding depends on the place in the stack: its ends are unmoved.
         """
         count, out = len(masks), self.values[0, : len(masks) + 2]
-        part = self.stacks[0, 1 : count + 1]
-        np.copyto(part, far, where=masks)
-        done = self._fill([lambda: lent(self.stacks[0, : count + 2])], [out], count)
-        part[...] = self.x
+        np.copyto(self.stack[1 : count + 1], far, where=masks)
+        done = self._fill(out, count)
+        self.stack[1 : count + 1] = self.x
         return out[1:-1] != out[0] if done and np.isfinite(out).all() and (out[0] == out[-1]).all() else None
 
-    def _placed(self, point: int, at: Array, place: Array) -> Array:
-        stack = self.stacks[point % len(self.stacks)]
-        stack.reshape(-1)[at] = place
-        return lent(stack[: len(at) + 1])
-
-    def _fill(self, stacks: Sequence[Callable[[], Array]], room: Sequence[Array], evaluations: int) -> bool:
-        found = in_turn(self.objective, self.name, [(evaluations, make) for make in stacks], room)
-        return all(one is not None for one in list(found))
+    def _fill(self, out: Array, evaluations: int | None = None) -> bool:
+        stack, count = self.locked[: len(out)], len(out) - 1 if evaluations is None else evaluations
+        return stack_outputs(self.objective, self.name, stack, count, out) is not None

@@ -7,27 +7,30 @@ moves many elements at once, and the links behind see what each of them alone ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 
 from gradcheck_cli.differences.method import Method, Samples
-from gradcheck_cli.layer import Array, as_outputs
-from gradcheck_cli.numeric.copies import Copies
+from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
-from gradcheck_cli.numeric.sampling import CHUNK_BYTES, STACK_BYTES, snapped
-from gradcheck_cli.numeric.shared import Groups, Shared, evaluate
+from gradcheck_cli.numeric.sampling import CHUNK_BYTES, snapped
+from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
+
+STACK_BYTES = 2**19  # of one stack: several links make something of its size, and memory that is used again is cheap
 
 
 @dataclass(frozen=True)
 class Head:
     """A part of a chain with structured axes, as a function of one array; `middle` is what it hands on at the point."""
 
-    part: Objective
+    part: Part
     stop: int
     maps: tuple[AxisMap, ...]
     middle: Array
@@ -55,8 +58,7 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
         y = chain.handed[stop]
         if isinstance(y, tuple) or x.size * y.size > CHUNK_BYTES:
             break
-        part = Objective(Part(chain, name, stop), {name: x}, [y], "vjp", chain.ledger)
-        part.stacks = True
+        part = Part(chain, name, stop)
         maps = detect(part, name, length, flatten((y,)))
         if not maps or 2 * shots(x.shape, maps) > x.size or any(one.places[0] is None for one in maps):
             break
@@ -69,16 +71,15 @@ def sweep(
 ) -> Iterator[Shared]:
     """Evaluate a method's points for every element of an array; it ends early where the stacks fail."""
     x, offsets = chain.arrays[name].reshape(-1), np.array(method.offsets).real
-    middle, copies = flatten((head.middle,)), Copies.of(head.part, name, len(offsets))
     for groups, reached in head.members(name):
-        size = max(1, CHUNK_BYTES // (16 * len(offsets) * (middle.size + reached.sum() + len(reached) * centre.size)))
-        size = size if copies is None else min(size, copies.count)
+        width = head.middle.size + x.size + reached.sum() + len(reached) * centre.size
+        size = max(1, CHUNK_BYTES // (16 * len(offsets) * width))
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
             base = snapped(x[rows], noise.unit)
             places = snapped(base + offsets[:, None, None] * steps[rows].astype(x.dtype), noise.unit)
-            together, unmoved = evaluate(head.part, name, rows, places, middle, copies)
-            found = _alone(chain, head, together, unmoved, reached)
+            together = _together(head, name, rows, places)
+            found = None if together is None else _alone(chain, head, *together, reached)
             if found is None:
                 return
             values, still = found
@@ -89,36 +90,66 @@ def sweep(
             yield Shared(rows.reshape(-1), method.combine(samples), moved, missing)
 
 
-def _alone(chain: Objective, head: Head, together: Array, middle: Array, reached: Array) -> tuple[Array, Array] | None:
-    """What the links behind the head make of each member of each group alone, and of none: (points, n, outputs).
+def _together(head: Head, name: str, rows: Array, places: Array) -> tuple[Array, Array] | None:
+    """What the head hands on with the members of each group moved, (points, groups, width), and with none."""
+    x = head.part.arrays[name]
+    flat, moved = places.reshape(-1, rows.shape[1]), np.tile(rows, (len(places), 1))
+    count = max(2, min(1 + len(moved), STACK_BYTES // (8 * (x.size + head.middle.size))))
 
-    Stacks are of one size, each led by the unmoved point, for rounding depends on the shape.
-    """
+    def stack(start: int, stop: int) -> Array:
+        made = np.repeat(x.reshape(1, -1), count, axis=0)
+        made[np.arange(1, stop - start + 1)[:, None], moved[start:stop]] = flat[start:stop]
+        return made.reshape(count, *x.shape)
+
+    found = _in_stacks(head.part, len(moved), count, stack, lambda made: head.part.stacked(name, made))
+    return None if found is None else (found[0].reshape(len(places), len(rows), -1), found[1])
+
+
+def _alone(chain: Objective, head: Head, together: Array, middle: Array, reached: Array) -> tuple[Array, Array] | None:
+    """What the links behind the head make of each member of each group alone, and of none: (points, n, outputs)."""
     width = int(reached.sum(axis=1).max(initial=0))
     columns = np.argsort(~reached, axis=1, kind="stable")[:, :width]  # what each member reaches, filled up with others
     inside = np.take_along_axis(reached, columns, axis=1)
     moved = np.where(inside, together[..., columns], middle[columns]).reshape(-1, width)
     where = np.broadcast_to(columns, (*together.shape[:-1], *columns.shape)).reshape(-1, width)
-    rows = max(2, min(1 + len(moved), STACK_BYTES // (8 * (middle.size + chain.outputs))))
-    values, unmoved = np.empty((len(moved), chain.outputs)), None
-    for start in range(0, len(moved), rows - 1):
-        stop = min(start + rows - 1, len(moved))
-        stack = np.repeat(middle[None], rows, axis=0)
-        stack[np.arange(1, stop - start + 1)[:, None], where[start:stop]] = moved[start:stop]
-        found = _behind(chain, head, stack, stop - start)
-        if found is None or (unmoved is not None and not np.array_equal(unmoved, found[0])):
-            return None
-        unmoved, values[start:stop] = found[0], found[1 : stop - start + 1]
-    return None if unmoved is None else (values.reshape(len(together), -1, chain.outputs), unmoved)
+    count = max(2, min(1 + len(moved), STACK_BYTES // (8 * (middle.size + chain.outputs))))
+
+    def stack(start: int, stop: int) -> Array:
+        made = np.repeat(middle[None], count, axis=0)
+        made[np.arange(1, stop - start + 1)[:, None], where[start:stop]] = moved[start:stop]
+        return made.reshape(count, *head.middle.shape).astype(head.middle.dtype, copy=False)
+
+    found = _in_stacks(chain, len(moved), count, stack, partial(_behind, chain, head.stop))
+    return None if found is None else (found[0].reshape(len(together), -1, chain.outputs), found[1])
 
 
-def _behind(chain: Objective, head: Head, stack: Array, evaluations: int) -> Array | None:
-    """One call of the links behind the head for a stack of what it hands on; rows by outputs, or None if it fails."""
+def _behind(chain: Objective, stop: int, stack: Array) -> Outputs:
+    """What the links behind a head make of a stack of what it hands on."""
     assert isinstance(chain, Resuming)
-    chain.ledger.evaluations[chain.ledger.phase] += evaluations
-    y = stack.reshape(len(stack), *head.middle.shape).astype(head.middle.dtype, copy=False)
-    try:
-        parts = as_outputs(chain.part(head.stop, None, y, {}, "forward_stacked"))
-    except Exception:  # noqa: BLE001 - an optional shortcut: without it each element is moved by itself
-        return None
-    return np.concatenate([part.reshape(len(stack), -1) for part in parts], axis=1)
+    return chain.part(stop, None, stack, {}, "forward_stacked")
+
+
+def _in_stacks(
+    objective: Objective, total: int, count: int, stack: Callable[[int, int], Array], call: Callable[[Array], Outputs]
+) -> tuple[Array, Array] | None:
+    """Outputs of so many rows and of the unmoved point, which leads each stack; None if a call fails or moves it.
+
+    Stacks are of one size, for rounding depends on the shape.
+    """
+
+    def outputs(start: int, stop: int, mine: Objective) -> Array | None:
+        mine.ledger.evaluations[mine.ledger.phase] += stop - start
+        try:
+            parts = as_outputs(call(stack(start, stop)))
+        except Exception:  # noqa: BLE001 - an optional shortcut: without it each element is moved by itself
+            return None
+        return np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
+
+    values, unmoved = np.empty((total, objective.outputs)), None
+    ends = [(start, min(start + count - 1, total)) for start in range(0, total, count - 1)]
+    with closing(objective.in_turn([partial(outputs, *end) for end in ends])) as results:
+        for (start, stop), found in zip(ends, results, strict=True):
+            if found is None or (unmoved is not None and not np.array_equal(unmoved, found[0])):
+                return None
+            unmoved, values[start:stop] = found[0], found[1 : stop - start + 1]
+    return None if unmoved is None else (values, unmoved)

@@ -7,15 +7,19 @@ import itertools
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from copy import copy
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Differentiable, Outputs, Shape, as_outputs
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.values import dataclass, field
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -96,6 +100,25 @@ class Objective:
             return None
         finite = values.size == self.outputs and bool(np.isfinite(values).all())
         return values if finite else None
+
+    def in_turn(self, jobs: Sequence[Callable[[Objective], T]]) -> Generator[T]:
+        """What each job finds with this objective, in order; layers that can be stacked may have several threads.
+
+        Evaluations are counted when a result is taken, so that their number does not depend on the threads.
+        """
+        if self.threads.count < 2 or not self.stacks or getattr(self.layer, "one_at_a_time", False):
+            yield from (job(self) for job in jobs)
+            return
+        with contextlib.closing(self.threads.in_turn([partial(self._apart, job) for job in jobs])) as found:
+            for result, evaluations in found:
+                self.ledger.evaluations.update(evaluations)
+                yield result
+
+    def _apart(self, job: Callable[[Objective], T]) -> tuple[T, Counter[str]]:
+        """What a job finds, and its own count of evaluations."""
+        mine = copy(self)
+        mine.ledger = Ledger(phase=self.ledger.phase)
+        return job(mine), mine.ledger.evaluations
 
     def along(self, name: str, index: int, unit: int | None = None) -> Callable[[Any], Array | None]:
         """The outputs as a function of the value of one entry; of one output only when `unit` is given."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric.objective import Objective, flatten, quiet
-from gradcheck_cli.values import dataclass
 
 
 def link_of(name: str) -> int:
@@ -58,24 +57,21 @@ def one_row(y: Outputs) -> Outputs:
     return tuple(part[None] for part in y) if isinstance(y, tuple) else y[None]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Objective):
     """The links from an array's own one to before `stop`, as a function of that array."""
 
-    chain: Resuming
-    name: str
-    stop: int
+    def __init__(self, chain: Resuming, name: str, stop: int) -> None:
+        outputs = as_outputs(chain.handed[stop])
+        super().__init__(chain.layer, {name: chain.arrays[name]}, outputs, "vjp", chain.ledger)
+        self.chain, self.first, self.stop, self.threads = chain, link_of(name), stop, chain.threads
 
-    def forward(self, **moved: Array) -> Outputs:
+    def changed(self, changes: Mapping[str, Array]) -> Array:
         """What the last of these links hands on."""
-        first = link_of(self.name)
-        return self.chain.part(first, self.stop, self.chain.handed[first], moved)
+        self.ledger.evaluations[self.ledger.phase] += 1
+        return flatten(as_outputs(self.chain.part(self.first, self.stop, self.chain.handed[self.first], changes)))
 
-    def forward_stacked(self, **moved: Array) -> Outputs:
+    def stacked(self, name: str, stack: Array) -> Outputs:
         """The same for a stack."""
-        first = link_of(self.name)
-        return self.chain.part(first, self.stop, one_row(self.chain.handed[first]), moved, "forward_stacked")
-
-    def vjp(self, dy: Any, **arrays: Array) -> Mapping[str, Array]:
-        """Nobody asks for it."""
-        raise NotImplementedError
+        return self.chain.part(
+            self.first, self.stop, one_row(self.chain.handed[self.first]), {name: stack}, "forward_stacked"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -88,14 +88,13 @@ def evaluate_stacked(
     middle: Array | None = None
     ends = [(start, min(start + rows - 1, points * n)) for start in range(0, points * n, rows - 1)]
 
-    def stack(start: int, stop: int) -> Array:
-        made = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
-        made[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
-        return made.reshape(rows, *array.shape)
+    def outputs(start: int, stop: int, mine: Objective) -> Array | None:
+        stack = np.repeat(array.reshape(1, -1), rows, axis=0)  # the last one is padded: rounding depends on the shape
+        stack[np.arange(1, stop - start + 1), where[start:stop]] = flat[start:stop]
+        return stack_outputs(mine, name, stack.reshape(rows, *array.shape), stop - start)
 
-    stacks = [(stop - start, partial(stack, start, stop)) for start, stop in ends]
-    with closing(in_turn(objective, name, stacks)) as outputs:
-        for (start, stop), found in zip(ends, outputs, strict=True):
+    with closing(objective.in_turn([partial(outputs, *both) for both in ends])) as turns:
+        for (start, stop), found in zip(ends, turns, strict=True):
             if found is None or np.iscomplexobj(found) != np.iscomplexobj(places):
                 return None
             if middle is not None and not np.array_equal(middle, found[0]):
@@ -107,31 +106,15 @@ def evaluate_stacked(
     return values.reshape(points, n, -1), middle
 
 
-def in_turn(
-    objective: Objective,
-    name: str,
-    stacks: Sequence[tuple[int, Callable[[], Array]]],
-    room: Sequence[Array] | None = None,
-) -> Generator[Array | None]:
-    """One call of forward_stacked for each stack of one array: rows by outputs, or None if it fails.
-
-    Each is given as the number of its evaluations, counted when its outputs are taken, and what makes it. The outputs
-    are written to the `room` for each, if there is some.
-    """
-    places = [None] * len(stacks) if room is None else room
-    calls = [partial(_outputs, objective, name, make, out) for (_, make), out in zip(stacks, places, strict=True)]
-    alone = getattr(objective.layer, "one_at_a_time", False)
-    with closing(objective.threads.in_turn(calls, not alone)) as outputs:
-        for (count, _), found in zip(stacks, outputs, strict=True):
-            objective.ledger.evaluations[objective.ledger.phase] += 0 if found is None else count
-            yield found
-
-
-def _outputs(objective: Objective, name: str, make: Callable[[], Array], out: Array | None) -> Array | None:
-    stack = make()
+def stack_outputs(
+    objective: Objective, name: str, stack: Array, evaluations: int, out: Array | None = None
+) -> Array | None:
+    """One call of forward_stacked with one array stacked; rows by outputs, written to `out`, or None if it fails."""
+    objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
         parts = as_outputs(objective.stacked(name, stack))
     except Exception:  # noqa: BLE001 - an optional shortcut: without it the loop does the work and reports what is wrong
+        objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
     count = len(stack)
     whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
@@ -152,7 +135,7 @@ def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise:
         array = objective.arrays[name]
         stack = np.stack([array, array * 1.25]).astype(array.dtype)
         single = [centre, objective.moved({name: stack[1]})]
-        (found,) = in_turn(objective, name, [(2, partial(np.asarray, stack))])
+        found = stack_outputs(objective, name, stack, 2)
         if found is None or any(
             one is not None and not (np.abs(row - one) <= allowed + 1e-12 * np.abs(one)).all()
             for row, one in zip(found, single, strict=True)

@@ -6,6 +6,8 @@ import itertools
 import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.values import dataclass
+
+Gather: TypeAlias = Callable[[Array, Array], Array]
 
 GROUPS = 16  # that are evaluated one by one before they are contracted
 
@@ -75,14 +79,14 @@ class Groups:
         front = np.moveaxis(flat, [one.axis for one in maps], range(len(maps)))
         self.table = front.reshape(*(shape[one.axis] for one in maps), -1)
 
-    def __iter__(self) -> Iterator[tuple[Array, Callable[[Array, Array], Array]]]:
+    def __iter__(self) -> Iterator[tuple[Array, Gather]]:
         """For each tuple of colours: the flat indices (groups, members), and the contraction to the members."""
         groups = np.arange(self.table.shape[-1])
         for colours in itertools.product(*(one.colours for one in self.maps)):
             members = self.table[np.ix_(*colours, groups)]
             yield np.ascontiguousarray(members.reshape(-1, groups.size).T), self._gather(colours)
 
-    def _gather(self, colours: tuple[Array, ...]) -> Callable[[Array, Array], Array]:
+    def _gather(self, colours: tuple[Array, ...]) -> Gather:
         parts = list(self._contractions(colours))
 
         def gather(terms: Array, weights: Array) -> Array:
@@ -123,16 +127,27 @@ def sweep(
     columns = {field.name: np.empty((x.size, 1)) for field in fields(Estimate)}
     owned, missing = np.empty((x.size, 1)), np.zeros(x.size, bool)
     size = copies.count if copies is not None else GROUPS
+    free = [copies]
+
+    def differences(rows: Array, gather: Gather, mine: Objective) -> tuple[Estimate, Array]:
+        room = free.pop() if free else Copies.of(mine, name, len(method.offsets))
+        samples = _sampled(mine, name, rows, steps[rows], method, noise, centre, room and room.handed(mine), gather)
+        found = method.combine(samples)
+        gaps = np.zeros((len(rows), 1), bool)
+        if not np.isfinite(found.value).all():
+            gaps[:, 0] = ~np.isfinite(samples.values).all(axis=(0, 2))
+        free.append(room)  # from here on another thread may write to the values
+        return found, gaps
+
+    jobs: list[tuple[Array, Gather]] = []
     for groups, gather in Groups(objective, name, maps):
         owned[groups, 0] = gather(np.abs(centre)[None], np.abs(objective.weights))
-        for start in range(0, len(groups), size):
-            rows = groups[start : start + size]
-            samples = _sampled(objective, name, rows, steps[rows], method, noise, centre, copies, gather)
-            found = method.combine(samples)
-            for column, part in vars(found).items():
-                columns[column][rows, 0] = part
-            if not np.isfinite(found.value).all():
-                missing[rows] = np.asarray(~np.isfinite(samples.values).all(axis=(0, 2)))[:, None]
+        jobs += [(groups[start : start + size], gather) for start in range(0, len(groups), size)]
+    turns = objective.in_turn([partial(differences, *job) for job in jobs])
+    for (rows, _), (found, gaps) in zip(jobs, turns, strict=True):
+        for column, part in vars(found).items():
+            columns[column][rows, 0] = part
+        missing[rows] = gaps
     return Shared(slice(0, x.size), Estimate(**columns), owned, missing)
 
 
@@ -199,7 +214,8 @@ def evaluate(
 def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value: Array, uncertainty: Array) -> bool:
     """Whether random directional differences of the whole array agree with the sum of its elements; 4 evaluations."""
     array = objective.arrays[name]
-    direction = steps * scattered(np.random.default_rng(3), steps.shape)
+    sizes = np.minimum(steps, 8 * np.median(steps))  # one long step would hide what the others say
+    direction = sizes * scattered(np.random.default_rng(3), steps.shape)
     slopes = []
     for scale in (1.0, 0.5):
         plus = array + (scale * direction).reshape(array.shape).astype(array.dtype)

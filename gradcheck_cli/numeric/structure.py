@@ -20,6 +20,7 @@ from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.values import dataclass
 
 LOCAL = 3  # a slice that moves at most a third of an output axis may be local to it
+FEW = 16  # entries of a slice that may all happen to move the same way
 SLICES = 64  # the longest axis whose slices are tried one by one
 
 
@@ -46,7 +47,13 @@ class Detector:
         self.objective, self.name, self.centre, self.copies = objective, name, centre, copies
         self.x = objective.arrays[name]
         self.shift = scattered(np.random.default_rng(1), self.x.shape)
-        self.far = (self.x + self.shift * length.reshape(self.x.shape)).astype(self.x.dtype)
+        self.length = length.reshape(self.x.shape)
+        self._look(1)
+
+    def _look(self, side: int) -> None:
+        """Choose the side to which everything moves: what is tied with another entry is awake on one of them only."""
+        self.side = side * self.shift
+        self.far = (self.x + self.side * self.length).astype(self.x.dtype)
 
     def moved(self, masks: Array) -> list[Array] | None:
         """For each output, which of its entries (masks first) change when masked ones move; None outside the domain."""
@@ -64,7 +71,7 @@ class Detector:
 
     def _single(self, mask: Array) -> Array | None:
         """One call, a little way where the other place is outside the domain; None where both are."""
-        for place in (lambda: self.far, lambda: (self.x * (1 + 0.25 * self.shift)).astype(self.x.dtype)):
+        for place in (lambda: self.far, lambda: (self.x * (1 + 0.25 * self.side)).astype(self.x.dtype)):
             values = self.objective.moved({self.name: np.where(mask, place(), self.x)})
             if values is not None:
                 return np.asarray(values != self.centre)
@@ -80,12 +87,14 @@ class Detector:
         return chosen.reshape(len(chosen), *(-1 if k == axis else 1 for k in range(self.x.ndim)))
 
     def tried(self, axis: int, chosen: Array) -> Iterator[tuple[Array, list[Array] | None]]:
-        """Move one set of slices after the other, or as many at a time as a stack holds."""
-        start = 0
-        while start < len(chosen):
-            part = chosen[start : start + self.together]
-            start += len(part)
-            yield part, self.moved(self.slices(axis, part))
+        """Move one set of slices after the other, or as many at a time as a stack holds, to either side."""
+        for side in (1, -1):
+            start = 0
+            self._look(side)
+            while start < len(chosen):
+                part = chosen[start : start + self.together]
+                start += len(part)
+                yield part, self.moved(self.slices(axis, part))
 
     def middles(self, axes: Sequence[int]) -> list[list[Array] | None]:
         """What the middle slice of each axis moves."""
@@ -144,13 +153,22 @@ class Detector:
                 return b
         return None
 
+    def _both_ways(self, axis: int, sets: Sequence[Array]) -> Iterator[tuple[Array, list[Array] | None]]:
+        """Move the slices of each set, and where they are small also the other way: a maximum feels only one."""
+        there, back = self.far, 2 * self.x - self.far
+        for chosen in sets:
+            for place in (there, back) if self.x.size < FEW * self.x.shape[axis] else (there,):
+                self.far = place
+                yield from self.tried(axis, chosen)
+        self.far = there
+
     def _local(self, axis: int, places: list[int | None]) -> AxisMap | None:
         """Move the slices one by one, then random halves: nothing may move outside the reach found."""
         count = self.x.shape[axis]
         shapes = self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
         halves = np.random.default_rng(2).random((4, count)) < 0.5
-        for chosen, seen in self.tried(axis, np.concatenate([np.eye(count, dtype=bool), halves])):
+        for chosen, seen in self._both_ways(axis, [np.eye(count, dtype=bool), halves]):
             if seen is None:
                 return None
             single = chosen.sum(axis=1) == 1

@@ -27,12 +27,12 @@ class Threads:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def in_turn(self, calls: Sequence[Callable[[], T]], together: bool = True) -> Generator[T]:
+    def in_turn(self, calls: Sequence[Callable[[], T]]) -> Generator[T]:
         """What each call returns or raises, in order; each in the context of the caller.
 
         No more are made ahead than there are threads. A caller that stops early waits for those under way.
         """
-        if self.count < 2 or len(calls) < 2 or not together:
+        if self.count < 2 or len(calls) < 2:
             yield from (call() for call in calls)
             return
         pool = self._started()

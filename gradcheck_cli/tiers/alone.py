@@ -72,6 +72,7 @@ class Turn(threading.Thread):
         self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
         self.error: BaseException | None = None
         self.over, self.given_up = False, False
+        self.context = copy_context()
 
     def run(self) -> None:
         self.mine.acquire()

@@ -25,7 +25,7 @@ import numpy as np
 
 from tests.benchmarks.peers import BY_NAME, OURS, Peer
 from tests.benchmarks.scale import GROWTH, GROWTH_QUICK, LARGE, LARGE_QUICK
-from tests.benchmarks.works import QUICK, WORKS, Work
+from tests.benchmarks.works import QUICK, SPREAD, SPREAD_QUICK, WORKS, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -202,8 +202,8 @@ def serve(who: str, name: str, size: str, limit: str) -> None:
     """The worker."""
     faulthandler.dump_traceback_later(float(limit), exit=True)
     answers, sys.stdout = sys.stdout, sys.stderr  # what a peer prints is no answer
-    works = QUICK | LARGE_QUICK | GROWTH_QUICK if size == "quick" else WORKS | LARGE | GROWTH
-    work = works[name]()
+    quick, full = QUICK | SPREAD_QUICK | LARGE_QUICK | GROWTH_QUICK, WORKS | SPREAD | LARGE | GROWTH
+    work = (quick if size == "quick" else full)[name]()
     prepared = BY_NAME[who].prepare(work)
     start = time.perf_counter()
     first = prepared.run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -21,11 +21,11 @@ from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import CheckSpec, Given
 from tests.benchmarks.frameworks import in_autograd, in_jax, in_torch
 from tests.benchmarks.scale import Spoiled
-from tests.benchmarks.works import Work
+from tests.benchmarks.works import END_TO_END, WORKS, Work
 
 Values = Mapping[str, Array]
 STEP = 1e-5  # what course code takes
-OURS, FAST = "gradcheck", "torch gradcheck, fast mode"
+OURS, FAST, THREADED = "gradcheck", "torch gradcheck, fast mode", "gradcheck, 2 threads"
 NAMED = 100  # elements that are kept where some are to be named
 FEW = 100_000  # elements up to which all are kept to measure their errors
 
@@ -64,7 +64,7 @@ class Peer:
     prepare: Callable[[Work], Prepared]
     needs: str | None = None
     per_element: bool = True
-    works: tuple[str, ...] = ("W1", "W2", "W3", "W4")
+    works: tuple[str, ...] = tuple(WORKS)
 
     @property
     def installed(self) -> bool:
@@ -83,11 +83,14 @@ def check_spec(work: Work) -> CheckSpec:
     """The work as a check of ours: every array given, with the cotangent."""
     given = {name: Given(values=array) for name, array in {**work.arrays, **work.constants}.items()}
     cotangent = (work.dy,) if work.view == "vjp" else None
-    return CheckSpec(work.name, work.name, work.layer, work.name, given, cotangent, view=work.view)
+    return CheckSpec(
+        work.name, work.name, work.layer, work.name, given, cotangent, view=work.view, exhaustive=work.exhaustive
+    )
 
 
-def _gradcheck(work: Work) -> Prepared:
-    spec, kept = check_spec(work), Rows(limit=NAMED, beyond=NAMED) if isinstance(work.layer, Spoiled) else Rows()
+def _gradcheck(work: Work, threads: int = 1) -> Prepared:
+    spec = replace(check_spec(work), threads=threads)
+    kept = Rows(limit=NAMED, beyond=NAMED) if isinstance(work.layer, Spoiled) else Rows()
     return Prepared(
         lambda: run_check(spec, kept),
         lambda result: result.evaluations,
@@ -261,7 +264,9 @@ PEERS = (
     Peer(OURS, _gradcheck),
     Peer("naive numpy loop", _naive),
     Peer("scipy approx_derivative", _scipy, "scipy"),
-    Peer("torch gradcheck, scalar objective", partial(_torch, scalar=True), "torch", works=("W1", "W3", "W4")),
+    Peer(
+        "torch gradcheck, scalar objective", partial(_torch, scalar=True), "torch", works=("W1", "W3", END_TO_END, "W4")
+    ),
     Peer("torch gradcheck on the layer", _torch, "torch", works=("W1", "W2", "W4")),
     Peer("OpenMDAO check_partials", _openmdao, "openmdao"),
     Peer("numdifftools", _numdifftools, "numdifftools"),
@@ -270,4 +275,5 @@ PEERS = (
     Peer("jax check_grads", _jax, "jax", per_element=False),
     Peer("autograd check_grads", _autograd, "autograd", per_element=False),
 )
-BY_NAME: Mapping[str, Peer] = {peer.who: peer for peer in PEERS}
+TWO = Peer(THREADED, partial(_gradcheck, threads=2), works=("threads",))
+BY_NAME: Mapping[str, Peer] = {peer.who: peer for peer in (*PEERS, TWO)}

@@ -1,4 +1,4 @@
-"""Measures the checker beside its peers: `python tests/benchmarks/run.py [W1 W2 W3 W4 large growth startup]`."""
+"""Measures the checker beside its peers: `python tests/benchmarks/run.py [W1 W2 W3 ... threads large growth startup]`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rich.console import Console
 
 from tests.benchmarks import startup
 from tests.benchmarks.measure import Row, alone, side_by_side, with_ratios
-from tests.benchmarks.peers import BY_NAME, FAST, OURS, PEERS
+from tests.benchmarks.peers import BY_NAME, FAST, OURS, PEERS, TWO
 from tests.benchmarks.scale import GROWTH, GROWTH_QUICK, LARGE, large_name
 from tests.benchmarks.tables import show, versions, write
-from tests.benchmarks.works import ABOUT, WORKS
+from tests.benchmarks.works import ABOUT, SPREAD, WORKS
 
-PARTS = (*WORKS, "large", "growth", "startup")
+PARTS = (*WORKS, *SPREAD, "large", "growth", "startup")
 LIMIT_LARGE = 300.0  # seconds after which a large work is given up
 
 
@@ -67,6 +67,9 @@ def measured(part: str, given: argparse.Namespace) -> tuple[str, list[Row]]:
     """A title and the rows of one part."""
     if part in WORKS:
         return f"{part}: {ABOUT[part]}", side_by_side(part, PEERS, given.repeats, given.quick)
+    if part in SPREAD:
+        peers = [replace(BY_NAME[OURS], works=(part,)), TWO]
+        return f"{part}: {ABOUT[part]}", side_by_side(part, peers, given.repeats, given.quick)
     if part == "large":
         return "linear 4096 to 4096, batch 8, relative errors of 1e-2", large(given)
     if part == "growth":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ class Work:
 
     `forward` takes the arrays in order and returns the output. `gradient()` is the truth: dL/d(array) for each array,
     or, in the Jacobian view, dy/d(array) with one row for each output. `layer` and `names` say what our tool calls it;
-    `constants` are arrays that nobody differentiates.
+    `constants` are arrays that nobody differentiates, `exhaustive` asks our tool to take no short cut.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Work:
     layer: Any
     view: Literal["vjp", "jacobian"] = "vjp"
     constants: Mapping[str, Array] = field(default_factory=dict)
+    exhaustive: bool = False
 
     @property
     def elements(self) -> int:
@@ -142,16 +143,33 @@ def convolution(batch: int = 2, n_in: int = 8, n_out: int = 16, size: int = 16) 
     return Work("W4", {"x": x, "W": W, "b": b}, dy, forward, gradient, layer)
 
 
-WORKS: dict[str, Callable[[], Work]] = {"W1": linear, "W2": softmax, "W3": network, "W4": convolution}
+def end_to_end(*sizes: int) -> Work:
+    """W3 again, every element by differences of the whole network, as others do it."""
+    return replace(network(*sizes), exhaustive=True)
+
+
+END_TO_END = "W3-end-to-end"
+WORKS: dict[str, Callable[[], Work]] = {
+    "W1": linear,
+    "W2": softmax,
+    "W3": network,
+    END_TO_END: end_to_end,
+    "W4": convolution,
+}
 QUICK: dict[str, Callable[[], Work]] = {
     "W1": lambda: linear(3, 4, 2),
     "W2": lambda: softmax(5),
     "W3": lambda: network(3, 4, 5, 3),
+    END_TO_END: lambda: end_to_end(3, 4, 5, 3),
     "W4": lambda: convolution(1, 2, 3, 4),
 }
+SPREAD: dict[str, Callable[[], Work]] = {"threads": lambda: replace(convolution(4, 16, 32, 32), name="threads")}
+SPREAD_QUICK: dict[str, Callable[[], Work]] = {"threads": lambda: replace(convolution(1, 2, 3, 4), name="threads")}
 ABOUT = {
+    "threads": "conv2d 3×3, 16 to 32 channels, 32×32, batch 4, 70,176 elements",
     "W1": "linear 64 to 64, batch 32, scalar objective, 6,208 elements",
     "W2": "softmax with β, Jacobian 256×256",
     "W3": "linear, relu, linear, softmax cross-entropy, batch 32, 6,858 elements",
+    END_TO_END: "the same with --exhaustive: no link by itself, every element by differences of the whole network",
     "W4": "conv2d 3×3, 8 to 16 channels, 16×16, batch 2, 5,264 elements",
 }

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.closing import Probe, directional
 from gradcheck_cli.numeric.noise import measure
 from gradcheck_cli.numeric.objective import Objective
-from gradcheck_cli.numeric.probe import Probe, directional
 from tests.judging import Map
 
 X = np.linspace(-2.0, 3.1, 60)
