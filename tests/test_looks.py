@@ -12,13 +12,13 @@ from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Outcome, Verdict
 from gradcheck_cli.runner import run_check
 from gradcheck_cli.spec import Difference, Given
-from gradcheck_cli.tiers import looks
+from gradcheck_cli.tiers import first, looks
 from tests.benchmarks.measure import largest_error
 from tests.benchmarks.peers import BY_NAME, OURS, check_spec
 from tests.benchmarks.works import WORKS
 from tests.corpus.measure import check as check_point
 from tests.corpus.points import POINTS
-from tests.judging import Map, check, entrywise
+from tests.judging import Map, at, check, entrywise
 
 X = Given(shape=(40, 10))
 
@@ -65,6 +65,19 @@ def test_steps_of_curved_functions_stay_short_of_their_truncation() -> None:
     assert median_step(result) < 2e-4
     for element in result.arrays[0].worst:
         assert abs(element.analytic - element.numeric) <= element.uncertainty < 1e-7
+
+
+def test_no_element_is_much_less_sure_for_longer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.linspace(0.1, 0.2, 400)
+    x[100] = 9.0  # far more curved than those looked at
+    mixing = np.random.default_rng(0).uniform(0.5, 1.5, (3, 400))
+    layer = Map(lambda x: mixing @ np.exp(x), lambda dy, x: (dy @ mixing) * np.exp(x))
+    learned = check(layer, {"x": Given(values=x)})
+    with monkeypatch.context() as patched:
+        patched.setattr(looks, "MANY", 10**9)
+        before = check(layer, {"x": Given(values=x)})
+    for one in before.arrays[0].worst:
+        assert at(learned, *one.index).uncertainty <= 2 * first.COARSER[1] * one.uncertainty
 
 
 def test_kinks_within_the_longer_steps_are_met_by_the_usual_ones() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck_cli.compare import Decision, Numbers, is_weak
 from gradcheck_cli.differences.method import Estimate
+from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.heads import Head
@@ -19,6 +20,7 @@ from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
+COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: for what is small, and for the others
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
@@ -93,11 +95,19 @@ def grant(scene: Scene, swept: Shared) -> Array:
         granted |= _nothing_moves(scene, rows, found, numbers)
     fresh = (scene.sheet.outcome[rows] == INCONCLUSIVE) & (scene.sheet.tier[rows] == 1)  # on no ladder yet
     granted &= fresh & ~swept.missing[:, None] & np.isfinite(numbers.analytic)
+    if scene.steps is not scene.cautious:
+        granted &= ~_coarse(scene, rows, found, np.where(others, *COARSER))
     columns = {"numeric": numbers.numeric, "uncertainty": bound, "step": found.step, "outcome": PASS, "weak": weak}
     _write(scene, rows, granted, columns | {"resolution": bound + numbers.rounding + numbers.floor})
     scene.sheet.slope[rows] = _finite(found.slope)
     scene.sheet.natural[rows] = _finite(natural)
     return np.asarray(fresh & ~granted)
+
+
+def _coarse(scene: Scene, rows: Array | slice, found: Estimate, factor: Array) -> Array:
+    """Where curvature makes a longer step much less sure than the cautious one would be."""
+    shorter = scene.cautious[rows][:, None] / found.step
+    return np.asarray(found.uncertainty > factor * (K * found.roundoff / shorter + found.uncertainty * shorter**2))
 
 
 def _finite(values: Array) -> Array:
