@@ -73,15 +73,21 @@ class Judged:
     """What is compared of an element."""
 
     outcome: Outcome
+    analytic: float
     numeric: float
     uncertainty: float
 
     def agrees(self, other: Judged) -> bool:
         """Whether the outcome is the same, and the numbers are the same to their uncertainty where they decide."""
-        if self.outcome is not other.outcome:
+        if self.outcome is not other.outcome and not self.is_finer_than(other) and not other.is_finer_than(self):
             return False
         decided = self.outcome in (Outcome.PASS, Outcome.FAIL) and math.isfinite(self.numeric)
         return not decided or abs(self.numeric - other.numeric) <= self.uncertainty + other.uncertainty
+
+    def is_finer_than(self, other: Judged) -> bool:
+        """Whether it fails by less than the other one, which passes, says that it would have seen."""
+        outcomes = (self.outcome, other.outcome) == (Outcome.FAIL, Outcome.PASS)
+        return outcomes and self.uncertainty < abs(self.analytic - self.numeric) <= other.uncertainty
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class Summary:
     @classmethod
     def of(cls, name: str, result: CheckResult) -> Summary:
         elements = {
-            (array.name, one.index): Judged(one.outcome, one.numeric, one.uncertainty)
+            (array.name, one.index): Judged(one.outcome, one.analytic, one.numeric, one.uncertainty)
             for array in result.arrays
             for one in array.worst
             if one.precision == "formula"
@@ -105,12 +111,20 @@ class Summary:
         errors = frozenset({("any", None)}) if errors and name in STATEFUL else errors
         return cls(result.verdict, errors, result.evaluations, elements)
 
+    @property
+    def wrong(self) -> set[str | None]:
+        """The arrays of which something is wrong."""
+        return {array for _, array in self.findings}
+
     def differences(self, other: Summary) -> Iterator[str]:
-        if (self.verdict, self.findings) != (other.verdict, other.findings):
+        both = self.elements.keys() & other.elements.keys()
+        finer = any(self.elements[at].outcome is not other.elements[at].outcome for at in both)
+        alike = self.wrong == other.wrong if finer else self.findings == other.findings
+        if self.verdict != other.verdict or not alike:
             yield f"{self.verdict} {self.findings} became {other.verdict} {other.findings}"
         if self.elements.keys() != other.elements.keys():
             yield "other elements"
-        for at in self.elements.keys() & other.elements.keys():
+        for at in both:
             if not self.elements[at].agrees(other.elements[at]):
                 yield f"{at}: {self.elements[at]} became {other.elements[at]}"
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck_cli.differences.complex_step import ComplexStep
+from gradcheck_cli.differences.method import Samples
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import chunks
+from gradcheck_cli.numeric.shared import Groups
+from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.values import dataclass
 
 
@@ -41,6 +44,35 @@ def complex_step(
         return Opinion(nothing, nothing, nothing)
     columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
     return Opinion(*(np.concatenate(column) for column in columns))
+
+
+def complex_step_together(
+    objective: Objective,
+    noise: Noise,
+    centre: Array,
+    name: str,
+    maps: tuple[AxisMap, ...],
+    indices: Array,
+    length: Array,
+) -> Opinion | None:
+    """The same with the elements moved together that share evaluations; `length` has all entries of the array."""
+    method, x = ComplexStep(), objective.arrays[name]
+    steps, wanted = np.maximum(1e-30 * length, 1e-300), np.zeros(x.size, bool)
+    wanted[indices] = True
+    found = Opinion(*(np.zeros((x.size, 1)) for _ in range(3)))
+    for groups, gather in Groups(objective, name, maps):
+        for members in groups[wanted[groups].any(axis=1)]:
+            moved = x.astype(np.complex128).reshape(-1)
+            moved[members] += 1j * steps[members]
+            values = objective.moved({name: moved.reshape(x.shape)})
+            if values is None or not np.iscomplexobj(values) or (np.abs(values.real - centre) > 50 * noise.sigma).any():
+                return None
+            made = steps[None, None, members]
+            args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
+            seen = method.combine(Samples(made, values[None, None], centre, *args))
+            found.value[members], found.uncertainty[members] = seen.value.T, seen.uncertainty.T
+            found.step[members, 0] = steps[members]
+    return Opinion(found.value[indices], found.uncertainty[indices], found.step[indices])
 
 
 def widened(objective: Objective, noise: Noise, centre: Array, wrt: list[str]) -> tuple[Objective, Array, Noise] | None:

@@ -28,38 +28,56 @@ def second_opinions(scene: Scene) -> None:
             opinion(scene)
 
 
-def _trusted(scene: Scene, rows: Array, witnesses: int) -> second.Opinion | None:
+def _trusted(scene: Scene, rows: Array, witnesses: int, together: bool = False) -> second.Opinion | None:
     """Complex steps of some entries, if they reproduce others of the array that real differences settled."""
-    sheet, objective, point = scene.sheet, scene.objective, scene.point
+    sheet = scene.sheet
     sure = ((sheet.outcome == PASS) & ~sheet.weak).all(axis=1)
-    settled = np.setdiff1d(np.flatnonzero(sure), rows)[:witnesses]
-    seen = second.complex_step(objective, point.noise, point.centre, scene.name, settled, scene.length[settled])
+    sure[rows] = False
+    settled = np.flatnonzero(sure)[:witnesses]
+    seen = _asked(scene, settled, together)
     if seen is None:
         return None
     numeric, uncertainty = sheet.numeric[settled], sheet.uncertainty[settled]
     if (np.abs(seen.value - numeric) > 2 * uncertainty + 1e-9 * np.abs(numeric)).any():
         return None
-    return second.complex_step(objective, point.noise, point.centre, scene.name, rows, scene.length[rows])
+    return _asked(scene, rows, together)
+
+
+def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
+    args = (scene.objective, scene.point.noise, scene.point.centre, scene.name)
+    if together:
+        return second.complex_step_together(*args, scene.maps, rows, scene.length)
+    return second.complex_step(*args, rows, scene.length[rows])
 
 
 def _cross_examine(scene: Scene) -> None:
-    """A zero that passed because a usual slope would have shown is open again if the complex step sees another."""
-    sheet = scene.sheet
-    suspects = sheet.weak & (sheet.outcome == PASS)
-    rows = np.flatnonzero(suspects.any(axis=1))
+    """A zero that passed because a usual slope would have shown is open again if the complex step sees another.
+
+    Elements that share evaluations are asked together at first, those of which something is seen then alone.
+    """
+    rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
+    if rows.size and not scene.alone and scene.maps:
+        opinion = _trusted(scene, rows, FEW, together=True)
+        rows = rows if opinion is None else rows[_apart(scene, rows, opinion)[0].any(axis=1)]
     opinion = _trusted(scene, rows, FEW) if rows.size else None
     if opinion is None:
         return
-    value, noise = opinion.value, scene.point.noise
+    apart, error = _apart(scene, rows, opinion)
+    for k, unit in np.argwhere(apart):
+        at, far = (int(rows[k]), int(unit)), float(error[k, unit])
+        if not _excused(scene, at, float(opinion.value[k, unit]), far):
+            least = max(float(scene.sheet.uncertainty[at]), 1.5 * far)
+            scene.sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
+
+
+def _apart(scene: Scene, rows: Array, opinion: second.Opinion) -> tuple[Array, Array]:
+    """Which of the zeros of some entries the complex step contradicts, and by how much."""
+    sheet, value, noise = scene.sheet, opinion.value, scene.point.noise
     error = np.abs(scene.analytic[rows] - value)
     floor = compare.floor(np.maximum(sheet.slope[rows], np.abs(value)), noise.unit, scene.point.rounding.unit)
     bound = 2 * (opinion.uncertainty + scene.rounding[rows] + floor)
-    apart = suspects[rows] & (error > np.maximum(bound, 1e-9 * np.abs(value)))
-    for k, unit in np.argwhere(apart):
-        at, far = (int(rows[k]), int(unit)), float(error[k, unit])
-        if not _excused(scene, at, float(value[k, unit]), far):
-            least = max(float(sheet.uncertainty[at]), 1.5 * far)
-            sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
+    suspects = (sheet.weak & (sheet.outcome == PASS))[rows]
+    return suspects & (error > np.maximum(bound, 1e-9 * np.abs(value))), error
 
 
 def _excused(scene: Scene, at: tuple[int, int], value: float, error: float) -> bool:
