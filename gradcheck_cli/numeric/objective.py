@@ -21,6 +21,8 @@ from gradcheck_cli.values import dataclass, field
 
 T = TypeVar("T")
 
+ROOM = 64_000_000  # bytes of all values of one chunk of elements
+
 
 @dataclass
 class Ledger:
@@ -41,7 +43,7 @@ class Objective:
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
     output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
-    known to leave them alone; where it is `costly`, noise is measured along fewer lines.
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines; `room` (bytes) is for values.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Objective:
         self.stacks = False
         self.lends = False
         self.costly = False
+        self.room = ROOM
         self.threads = Threads()
         flat = flatten(cotangent)
         self.cotangent = flat.astype(np.float64, copy=False)
