@@ -70,8 +70,8 @@ def without(spans: Spans, part: Spans) -> Spans:
 class Narrowing:
     """Narrows the suspicious rows of one array. `found` are entries (row, column) that are wrong as far as probes tell.
 
-    `bounds` are the largest residuals that were accepted of each row, `left` the number of elements in blocks that
-    were not narrowed because mistakes are everywhere.
+    `bounds` are the largest residuals that were accepted of each row, `waiting` the blocks that were not narrowed because
+    mistakes are everywhere.
     """
 
     def __init__(self, probes: Probes, seen: Seen, steps: Array) -> None:
@@ -89,11 +89,6 @@ class Narrowing:
         """Go on until nothing is left to narrow, or so much is wrong that there is no end of it."""
         while self.waiting and not self._spread():
             self._round()
-
-    @property
-    def left(self) -> int:
-        """The elements of the blocks that were not narrowed."""
-        return sum(block.size for blocks in self.waiting.values() for block in blocks)
 
     def _spread(self) -> bool:
         count, (few, share) = len(self.found), SPREAD
@@ -135,12 +130,19 @@ class Narrowing:
         return replace(block, part=block.half(), locate=False)
 
     def _divided(self, block: Block, residual: float, bound: float) -> None:
-        """Keep what is suspicious of the part that was probed and of the rest, whose residual is the difference."""
+        """Keep what is suspicious of the part that was probed and of the rest, whose residual is the difference.
+
+        The bound on that is larger. Where it hides what the block showed, the rest is probed by itself.
+        """
         assert block.part is not None
         rest = without(block.spans, block.part)
         halved = len(rest) and abs(2 * sum(b - a for a, b in rest) - block.size) <= 1
         part = Block(block.row, block.part, residual, bound)
         other = Block(block.row, rest, block.residual - residual, block.bound + bound, locate=bool(halved))
+        if other.size and not part.suspicious and not other.suspicious:
+            self._accept(part)
+            self.waiting[block.row].append(replace(other, part=rest))
+            return
         for one in (other, part):
             if not one.size:
                 continue
