@@ -23,7 +23,7 @@ from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
 from gradcheck_cli.tiers.climb import PROVEN
 from gradcheck_cli.tiers.narrow import Narrowing
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Scene, Searched, Sheet
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
@@ -68,6 +68,8 @@ class Search:
             found = sorted({*self._broken(probes), *(narrowing.found if narrowing else ())})
             sheet = self._judged(found)
             if sheet is not None and (not grid.axes or (sheet.outcome != PASS).all()):
+                if seen is not None:
+                    _doubt(sheet, probes.resolution(seen.bound)[[row for row, _ in found]])
                 return self._told(sheet, found, probes, narrowing)
         self.grid = Grid(self.objective, self.name, {})
         return self.run()
@@ -177,6 +179,12 @@ class Search:
         one.outputs, one.units = objective.outputs, 1
         rounding = AnalyticNoise({self.name: point.rounding.bound[self.name][pick]}, point.rounding.unit)
         return replace(point, objective=one, analytic={self.name: point.analytic[self.name][pick]}, rounding=rounding)
+
+
+def _doubt(sheet: Sheet, resolution: Array) -> None:
+    """An error that probes and the element's own difference agree on is not small, though that alone would grant it."""
+    seen = (sheet.outcome == PASS) & (np.abs(sheet.analytic - sheet.numeric) > resolution[:, None])
+    sheet.outcome[seen], sheet.reason[seen] = INCONCLUSIVE, "marginal"
 
 
 def joined(name: str, sheets: Sequence[Sheet]) -> Sheet:
