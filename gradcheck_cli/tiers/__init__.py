@@ -38,7 +38,7 @@ def _judge_large(point: Point, name: str) -> Sheet:
         left = first.sweep_together(scene, search.structure)
         if left is not None:
             weak = np.flatnonzero(scene.sheet.weak.any(axis=1))
-            search.settle(scene.sheet, sorted({*(row for row, _ in left), *weak.tolist()}))
+            search.settle_most(scene.sheet, sorted({*(row for row, _ in left), *weak.tolist()}))
             last.tied_kinks(scene)
             return scene.sheet
     return search.run()
