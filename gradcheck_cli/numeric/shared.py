@@ -212,7 +212,7 @@ def evaluate(
 
 
 def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value: Array, uncertainty: Array) -> bool:
-    """Whether random directional differences of the whole array agree with the sum of its elements; 2 to 4 evaluations."""
+    """Whether random directional differences of the whole array agree with the sum of its elements; 2 or 4 calls."""
     array = objective.arrays[name]
     sizes = np.minimum(steps, 8 * np.median(steps))  # one long step would hide what the others say
     direction = sizes * scattered(np.random.default_rng(3), steps.shape)

@@ -52,7 +52,7 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
         found = first.sweep_together(scene, search.structure)
         if found is not None:
             scene.maps = search.structure
-            search.settle(scene.sheet, [row for row, _ in found])
+            search.settle_most(scene.sheet, [row for row, _ in found])
             if point.rule.automatic:
                 last.cross_examine(scene)
             last.tied_kinks(scene)

@@ -6,6 +6,8 @@ once: a hundred of them cost as many evaluations as one.
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -121,22 +123,21 @@ def in_turns(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> None:
 def keep_apart(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn], length: float) -> bool:
     """Whether each of these entries moves the outputs of its own row and no other, to the bit.
 
-    Of every two rows, one is moved without the other once: those whose number has a bit set, and those where it is not.
+    Each takes part in half of the evaluations, no two in the same ones: either moves once without the other.
     """
     array = objective.arrays[grid.name]
-    for bit in range((len(turns) - 1).bit_length()):
-        for value in (0, 1):
-            some = [turn for k, turn in enumerate(turns) if k >> bit & 1 == value]
-            indices = [turn.index for turn in some]
-            base = array.reshape(-1)[indices]
-            move = np.maximum(np.abs(base), length)
-            values = (
-                objective.moved({grid.name: replaced(array, indices, base + part * move)}) for part in (0.1, 1e-3)
-            )
-            found = next((one for one in values if one is not None), None)
-            others = ~np.isin(grid.owner, [turn.row for turn in some])
-            if found is None or (found[others] != centre[others]).any():
-                return False
+    count = next(n for n in itertools.count(2) if math.comb(n, n // 2) >= len(turns))
+    parts = list(zip(itertools.combinations(range(count), count // 2), turns, strict=False))
+    for k in range(count):
+        some = [turn for part, turn in parts if k in part]
+        indices = [turn.index for turn in some]
+        base = array.reshape(-1)[indices]
+        move = np.maximum(np.abs(base), length)
+        values = (objective.moved({grid.name: replaced(array, indices, base + part * move)}) for part in (0.1, 1e-3))
+        found = next((one for one in values if one is not None), None)
+        others = ~np.isin(grid.owner, [turn.row for turn in some])
+        if found is None or (found[others] != centre[others]).any():
+            return False
     return True
 
 

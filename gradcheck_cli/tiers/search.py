@@ -28,6 +28,7 @@ from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Se
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
 TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
+SHARE = 8  # mistakes are everywhere if one of so many is one
 SAMPLE = 65_536  # elements that stand for the typical slope
 COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
 
@@ -127,7 +128,14 @@ class Search:
             left[row] -= probes.still is None or not probes.still[row, column]
         for row, blocks in narrowing.waiting.items():
             left[row] -= sum(block.size for block in blocks)
-        return np.maximum(left, 0)
+        return np.asarray(np.maximum(left, 0))
+
+    def settle_most(self, sheet: Sheet, rows: Sequence[int]) -> None:
+        """Judge entries of a sheet of the whole array, or a few of them if mistakes are everywhere."""
+        few = rows[:: len(rows) // MOST + 1]
+        self.settle(sheet, few)
+        if len(few) == len(rows) or SHARE * int((sheet.outcome[few] == FAIL).sum()) <= len(few):
+            self.settle(sheet, sorted({*rows} - {*few}))
 
     def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
