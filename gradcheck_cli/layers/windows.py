@@ -14,7 +14,7 @@ from gradcheck_cli.layer import Array, ArrayError, OptionError, Shape
 
 Index: TypeAlias = tuple[EllipsisType | slice, ...]
 
-TILE = 16  # rows or columns that the kernels of a BLAS take at a time, or a multiple of what they take
+TILE = 16  # rows that the kernels of a BLAS take at a time, or a multiple of what they take
 
 
 def each_axis(option: str, value: int | tuple[int, ...], rank: int, least: int) -> Shape:
@@ -126,20 +126,19 @@ class Windows:
 def correlate(windows: Windows, groups: int, x: Array, W: Array) -> Array:
     """Slide W (K, O, C/groups, *kernel) over x (K, N, C, *sizes): y (K, N, O, *places).
 
-    Small products of matrices leave the processor idle. One for all of a stack of x or of W does not, but it rounds all
-    copies alike only if each of them fills whole tiles.
+    Small products of matrices leave the processor idle. One for all of a stack of W does not, but it rounds all copies
+    alike only if each of them fills whole tiles.
     """
     places, (stack, batch), (copies, out) = windows.places(x.shape[3:]), x.shape[:2], W.shape[:2]
-    inner, count, positions = math.prod(W.shape[2:]), out // groups, math.prod(places)
-    view, weights = windows.view(x), W.reshape(copies, groups, count, inner)
-    if 1 in (stack, copies) and stack * copies > 1 and (count if stack == 1 else batch * positions) % TILE == 0:
-        axes = (*range(2, 3 + windows.rank), 0, 1, *range(3 + windows.rank, view.ndim))
-        columns = view.transpose(axes).reshape(groups, inner, stack * batch * positions)
-        y = weights.swapaxes(0, 1).reshape(groups, copies * count, inner) @ columns
-        y = y.reshape(groups, copies, count, stack, batch, positions).transpose(1, 3, 4, 0, 2, 5)
+    inner, count = math.prod(W.shape[2:]), out // groups
+    columns = windows.view(x).reshape(stack, batch, groups, inner, math.prod(places))
+    weights = W.reshape(copies, 1, groups, count, inner)
+    if stack == 1 < copies and count % TILE == 0:
+        y = weights[:, 0].swapaxes(0, 1).reshape(groups, copies * count, inner) @ columns[0]
+        y = y.reshape(batch, groups, copies, count, -1).transpose(2, 0, 1, 3, 4)
     else:
-        y = weights[:, None] @ view.reshape(stack, batch, groups, inner, positions)
-    return np.asarray(y.reshape(max(stack, copies), batch, out, *places))
+        y = weights @ columns
+    return np.asarray(y.reshape(len(y), batch, out, *places))
 
 
 def spread(windows: Windows, groups: int, y: Array, W: Array, sizes: Shape) -> Array:
