@@ -105,6 +105,14 @@ class Groups:
             yield Contraction(part, shape, formula, tuple(reach))
 
 
+def unheard(objective: Objective, name: str, maps: tuple[AxisMap, ...]) -> Array:
+    """Which elements reach only outputs that the cotangent leaves out: whatever they move, their gradient is zero."""
+    found, ones = np.zeros(objective.arrays[name].size, bool), np.ones((1, objective.outputs))
+    for groups, gather in Groups(objective, name, maps):
+        found[groups] = gather(ones, np.abs(objective.weights)) == 0
+    return found
+
+
 def _reach(reach: Array | None, colour: Array) -> Array | None:
     """What each slice of a colour reaches along one axis, as ones and zeros; None where it is the slice's own index."""
     if reach is None or (len(colour) == len(reach) == reach.shape[1] and reach.trace() == reach.sum()):
