@@ -47,7 +47,7 @@ def _trusted(scene: Scene, rows: Array, witnesses: int, together: bool = False) 
 def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
     args = (scene.objective, scene.point.noise, scene.point.centre, scene.name)
     if together:
-        return second.complex_step_together(*args, scene.maps, rows, scene.length)
+        return second.complex_step_together(*args, scene.groups, rows, scene.length)
     return second.complex_step(*args, rows, scene.length[rows])
 
 
@@ -58,7 +58,7 @@ def _cross_examine(scene: Scene) -> None:
     """
     rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
     if rows.size and not scene.alone and scene.maps:
-        certain = unheard(scene.objective, scene.name, scene.maps) & (scene.analytic[:, 0] == 0)
+        certain = unheard(scene.objective, scene.groups) & (scene.analytic[:, 0] == 0)
         rows = rows[~certain[rows]]
     if rows.size and not scene.alone and scene.maps:
         opinion = _trusted(scene, rows, FEW, together=True)
