@@ -160,17 +160,24 @@ def locate(outputs: Sequence[Shape], unit: int) -> tuple[int, tuple[int, ...]]:
 
 
 def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
-    """The power of the check: median and worst of the smallest errors that would have been seen."""
+    """The power of the check: median and worst of the smallest errors that would have been seen.
+
+    What is only covered by probes counts for the worst; its place then is the whole array.
+    """
     everything = [(one, sheet) for one in judged for sheet in one.sheets if sheet.outcome.size]
+    told = [(sheet.searched.resolution, sheet.name) for one in judged for sheet in one.sheets if sheet.searched]
+    covered = max(told, default=(0.0, ""))
     if not everything:
-        return None
+        return Resolution(covered[0], *covered) if told else None
     seen = [_resolutions(sheet) for _, sheet in everything]
     values = _joined(seen)
     tops = [float(part.max()) for part in seen]
     decided = values if max(tops) < np.inf else values[np.isfinite(values)]
+    middle = median(decided) if decided.size else float("inf")
+    if covered[0] > max(tops):
+        return Resolution(middle, *covered)
     where = everything[int(np.argmax(tops))]
     at = _element(where, int(np.argmax(seen[int(np.argmax(tops))])), view)
-    middle = median(decided) if decided.size else float("inf")
     return Resolution(middle, max(tops), at.label(where[1].name))
 
 

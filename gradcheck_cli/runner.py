@@ -244,9 +244,8 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     fine = finer(bench, spec.dtype)
     work = fine or bench
     limits = limits_of(spec, work)
-    large = tuple(announced(limits, work))
     if setting.tell is not None:
-        for sentence in large:
+        for sentence in announced(spec, limits, work):
             setting.tell(sentence)
     point = measured(setting, number, work, limits, findings)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
@@ -259,7 +258,10 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         point=number,
         sheets=tuple(sheets),
         findings=(*findings, *explain(evidence, findings)),
-        notes=(*large, *searched(sheets), *notes_of(point, sheets, spec, bench, fine is not None, work.cotangent)),
+        notes=(
+            *searched(spec, limits, work, sheets),
+            *notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
+        ),
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
         measured=point,

@@ -30,6 +30,11 @@ class Ledger:
     vjp_calls: int = 0
     phase: str = "plumbing"
 
+    @property
+    def total(self) -> int:
+        """How many evaluations there were."""
+        return sum(self.evaluations.values())
+
 
 class Objective:
     """Forward and VJP of a layer at one point, with the outputs laid end to end.

@@ -35,7 +35,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Limits:
-    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
+    """Evaluations that visiting the elements of large arrays may take, and bytes that a check may take."""
 
     budget: int
     memory: int
