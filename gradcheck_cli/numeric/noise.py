@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Noise:
     ulp: Array
     unit: float
 
-    @property
+    @cached_property
     def relative(self) -> Array:
         """The effective unit round-off of each unit: u, or more where forward is noisier."""
         with np.errstate(divide="ignore", invalid="ignore"):
