@@ -46,13 +46,13 @@ class Detector:
     ) -> None:
         self.objective, self.name, self.centre, self.copies = objective, name, centre, copies
         self.x = objective.arrays[name]
-        self.shift = scattered(np.random.default_rng(1), self.x.shape)
+        self.shift = scattered(1, self.x.shape)
         self.length = length.reshape(self.x.shape)
         self._look(1)
 
     def _look(self, side: int) -> None:
         """Choose the side to which everything moves: what is tied with another entry is awake on one of them only."""
-        self.side = side * self.shift
+        self.now, self.side = side, side * self.shift
         self.far = (self.x + self.side * self.length).astype(self.x.dtype)
 
     def moved(self, masks: Array) -> list[Array] | None:
@@ -87,10 +87,14 @@ class Detector:
         return chosen.reshape(len(chosen), *(-1 if k == axis else 1 for k in range(self.x.ndim)))
 
     def tried(self, axis: int, chosen: Array) -> Iterator[tuple[Array, list[Array] | None]]:
-        """Move one set of slices after the other, or as many at a time as a stack holds, to either side."""
-        for side in (1, -1):
+        """Move one set of slices after the other, or as many at a time as a stack holds.
+
+        Entries move to random sides. Slices of few, which may all move the same way, are also moved the other way.
+        """
+        for side in (1, -1) if self.x.size < FEW * self.x.shape[axis] else (1,):
             start = 0
-            self._look(side)
+            if side != self.now:
+                self._look(side)
             while start < len(chosen):
                 part = chosen[start : start + self.together]
                 start += len(part)
@@ -153,22 +157,13 @@ class Detector:
                 return b
         return None
 
-    def _both_ways(self, axis: int, sets: Sequence[Array]) -> Iterator[tuple[Array, list[Array] | None]]:
-        """Move the slices of each set, and where they are small also the other way: a maximum feels only one."""
-        there, back = self.far, 2 * self.x - self.far
-        for chosen in sets:
-            for place in (there, back) if self.x.size < FEW * self.x.shape[axis] else (there,):
-                self.far = place
-                yield from self.tried(axis, chosen)
-        self.far = there
-
     def _local(self, axis: int, places: list[int | None]) -> AxisMap | None:
         """Move the slices one by one, then random halves: nothing may move outside the reach found."""
         count = self.x.shape[axis]
         shapes = self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
         halves = np.random.default_rng(2).random((4, count)) < 0.5
-        for chosen, seen in self._both_ways(axis, [np.eye(count, dtype=bool), halves]):
+        for chosen, seen in self.tried(axis, np.concatenate([np.eye(count, dtype=bool), halves])):
             if seen is None:
                 return None
             single = chosen.sum(axis=1) == 1

@@ -128,7 +128,7 @@ class Search:
         while waiting:
             batch = list({place[0]: place for place in reversed(waiting)}.values())
             # what the first of many go through is spared the others
-            batch = batch[: PROVEN if self.proven < PROVEN and len(batch) > TOGETHER else MOST]
+            batch = batch[: PROVEN if not sheets and self.proven < PROVEN and len(batch) > TOGETHER else MOST]
             waiting = [place for place in waiting if place not in batch]
             in_turns(self.objective, self.grid, self.point.centre, [self._turn(place, sheets) for place in batch])
             self.proven += sum(int((sheets[place].outcome == FAIL).sum()) for place in batch)
