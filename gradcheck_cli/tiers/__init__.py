@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.tiers import climb, first, last, looks
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
@@ -49,7 +50,7 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
     limits = None if point.limits is None else replace(point.limits, budget=left)
     if search.structure and limits is not None and not limits.crossed_by(search.grid.columns, size):
         scene = Scene(point, name)
-        found = first.sweep_together(scene, search.structure)
+        found = first.sweep_together(scene, Groups(scene.objective, name, search.structure))
         if found is not None:
             scene.maps = search.structure
             search.settle_most(scene.sheet, [row for row, _ in found])
@@ -98,7 +99,7 @@ def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
 def _sweep_once(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
     if scene.maps or scene.head is not None:
-        left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)
+        left = first.sweep_together(scene, scene.groups) if scene.maps else first.sweep_behind(scene, scene.head)
         if left is not None:
             return left
         scene.maps, scene.head = (), None
