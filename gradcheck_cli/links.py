@@ -16,8 +16,9 @@ import numpy as np
 from gradcheck_cli.assemble import Judged, notes_of
 from gradcheck_cli.draws import draw_cotangent
 from gradcheck_cli.numeric.closing import Probe, directional
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise
+from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, fitted, flatten, quiet
+from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.plumbing.linearity import linearity
 from gradcheck_cli.precision import finer, judge_rounding

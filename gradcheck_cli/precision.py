@@ -12,8 +12,9 @@ from gradcheck_cli.compare import beyond_rounding
 from gradcheck_cli.evidence import UNIT32, UNIT64
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.analytic import analytic_values
-from gradcheck_cli.numeric.noise import Noise, measure_analytic
+from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
+from gradcheck_cli.numeric.rounding import measure_analytic
 from gradcheck_cli.numeric.scales import lengths, natural_slope, ordinary_length, typical_slope
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.bench import Bench

@@ -19,9 +19,10 @@ from gradcheck_cli.layer import Array, ArrayError, ArraySpec
 from gradcheck_cli.links import by_links, is_chain, wrong_links
 from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.memory import keep_freed_memory
-from gradcheck_cli.numeric.noise import measure, measure_analytic
+from gradcheck_cli.numeric.noise import measure
 from gradcheck_cli.numeric.objective import Ledger, Objective, fitted, flatten, quiet
 from gradcheck_cli.numeric.resuming import Resuming
+from gradcheck_cli.numeric.rounding import measure_analytic
 from gradcheck_cli.numeric.sampling import stacks_agree
 from gradcheck_cli.numeric.threads import Threads
 from gradcheck_cli.plumbing.bench import Bench, first_look, first_vjp

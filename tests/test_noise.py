@@ -12,16 +12,9 @@ import pytest
 from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.analytic import analytic_values
-from gradcheck_cli.numeric.noise import (
-    AnalyticNoise,
-    Noise,
-    deviation,
-    displacement,
-    is_single,
-    measure,
-    measure_analytic,
-)
+from gradcheck_cli.numeric.noise import Noise, deviation, displacement, is_single, measure
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.rounding import AnalyticNoise, measure_analytic
 from tests.judging import Map, entrywise
 
 X = np.array([0.3, -0.7, 1.1, 0.05, -1.9, 0.4, 0.62, -0.21])

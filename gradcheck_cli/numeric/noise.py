@@ -6,16 +6,16 @@ a few thousand ulps apart hold no trace of a smooth function, only its noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.evidence import UNIT32, UNIT64, K
+from gradcheck_cli.evidence import UNIT32, UNIT64
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.objective import Objective, fitted
+from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.values import dataclass
 
@@ -80,7 +80,7 @@ class Noise:
         return replace(self, **arrays)
 
 
-def _moves(objective: Objective, name: str, scale: int, dtype: np.dtype[np.floating]) -> Array:
+def fine_moves(objective: Objective, name: str, scale: int, dtype: np.dtype[np.floating]) -> Array:
     """The fine direction of one array; what takes little memory is kept, for forward and the VJP take the same."""
     moves = objective.fine.get((name, scale, dtype))
     if moves is None:
@@ -108,7 +108,7 @@ def _displaced(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
     return np.where(x == 0, 0, np.sign(x) * count.astype(x.dtype) * np.spacing(size).astype(x.dtype))
 
 
-def _beside(x: Array, steps: int, move: Array) -> Array:
+def beside(x: Array, steps: int, move: Array) -> Array:
     """x moved by so many steps, with no other array of its size on the way."""
     place = steps * move
     place += x
@@ -127,9 +127,9 @@ def line_values(objective: Objective, wrt: Sequence[str], y0: Array, of: tuple[i
     rows = np.empty((7, len(lines), y0.size), y0.dtype)
     rows[3] = y0
     for line, scale in enumerate(lines):
-        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
+        moves = {name: fine_moves(objective, name, scale, dtype) for name in wrt}
         for k in OFFSETS:
-            values = objective.moved({name: _beside(start[name], k, moves[name]) for name in wrt})
+            values = objective.moved({name: beside(start[name], k, moves[name]) for name in wrt})
             rows[k + 3, line] = y0 if values is None else values
     return rows
 
@@ -218,95 +218,3 @@ def summarise(objective: Objective, y0: Array, lines: Array, dtype: np.dtype[np.
     total = np.maximum(independent, deviation(sums, objective.gather_noise(size * ulp)).max(axis=0))
     magnitude = objective.gather(np.abs(objective.weights * y0)).astype(np.float64)
     return Noise(sigma, weighted, total, magnitude, ulp, unit)
-
-
-@dataclass(frozen=True)
-class AnalyticNoise:
-    """Bounds on the rounding of the analytic values, an array by units for each name; `unit` is the VJP's precision."""
-
-    bound: Mapping[str, Array]
-    unit: float
-
-
-def measure_analytic(
-    objective: Objective, wrt: Sequence[str], analytic: Mapping[str, Array], unit: float
-) -> AnalyticNoise:
-    """Bound the rounding of the analytic values by second differences of the VJP along three lines; 6 VJP calls.
-
-    In the Jacobian view one random cotangent stands for all rows: its rounding bounds that of each.
-    """
-    dtype = PRECISIONS[unit]
-    middle = {name: analytic[name][:, 0] for name in wrt} if objective.view == "vjp" else contracted(objective, wrt)
-    with np.errstate(invalid="ignore", over="ignore"):
-        own = _own_rounding(objective, wrt, middle, dtype)
-    bound = {name: _bound(own[name], middle[name], analytic[name], unit) for name in wrt}
-    return AnalyticNoise(bound, unit)
-
-
-def _own_rounding(
-    objective: Objective, wrt: Sequence[str], middle: Mapping[str, Array], dtype: np.dtype[np.floating]
-) -> dict[str, Array]:
-    """Noise of the VJP: second differences along fine lines in the arrays, and in dy, in which it is linear."""
-    own = {name: np.zeros(objective.arrays[name].size) for name in wrt}
-    for scale in scales(objective, LINES[dtype]):
-        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
-        right, left = (
-            contracted(objective, wrt, arrays={n: _beside(objective.arrays[n], sign, moves[n]) for n in wrt})
-            for sign in (1, -1)
-        )
-        _widen(own, right, middle, left, drifting=True)
-    move = displacement(objective.cotangent, LINES[dtype][0], dtype)
-    right, left = (contracted(objective, wrt, cotangent=objective.cotangent + sign * move) for sign in (1, -1))
-    _widen(own, right, middle, left, drifting=False)
-    return own
-
-
-def _widen(
-    own: Mapping[str, Array],
-    right: Mapping[str, Array],
-    middle: Mapping[str, Array],
-    left: Mapping[str, Array],
-    drifting: bool,
-) -> None:
-    """Raise the noise to what the second difference of three values shows of it."""
-    for name, noise in own.items():
-        for part in slabs(noise.size):
-            high, centre, low = right[name][part], middle[name][part], left[name][part]
-            seen = np.abs((high - centre) - (centre - low)) / np.sqrt(6)
-            if drifting:  # a kink on the line spoils one side only
-                seen = np.minimum(seen, np.minimum(np.abs(high - centre), np.abs(low - centre)))
-            noise[part] = np.fmax(noise[part], np.where(np.isfinite(seen), 1.5 * seen, 0.0))
-
-
-def contracted(
-    objective: Objective,
-    wrt: Sequence[str],
-    arrays: Mapping[str, Array] | None = None,
-    cotangent: Array | None = None,
-) -> dict[str, Array]:
-    """The VJP at other arrays or of another cotangent, flat, NaN where it cannot be had."""
-    dy = objective.cotangent if cotangent is None else cotangent
-    try:
-        gradients = objective.vjp(dy, objective.arrays | dict(arrays or {}))
-    except Exception:  # noqa: BLE001 - the plumbing tests report what the VJP raises
-        gradients = {}
-    return {name: fitted(gradients.get(name), objective.arrays[name].shape) for name in wrt}
-
-
-def _bound(own: Array, middle: Array, analytic: Array, unit: float) -> Array:
-    seen = np.isfinite(middle) & (middle != 0)
-    ratio = np.abs(own[seen] / middle[seen])
-    typical = _lower_quartile(ratio) if ratio.size else 0.0
-    bound = np.empty(analytic.shape)
-    for part in slabs(own.size):
-        magnitude = np.abs(analytic[part])
-        bound[part] = K * np.maximum(own[part, None], typical * magnitude) + 8 * unit * magnitude
-    return bound
-
-
-def _lower_quartile(values: Array) -> float:
-    """What np.quantile says, without the masked arrays that it imports: they take longer than a small check."""
-    at, quarters = divmod(values.size - 1, 4)
-    above = min(at + 1, values.size - 1)
-    ordered = np.partition(values, (at, above))
-    return float(ordered[at] + quarters / 4 * (ordered[above] - ordered[at]))

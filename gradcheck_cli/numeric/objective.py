@@ -81,7 +81,7 @@ class Objective:
     def at(self, arrays: Mapping[str, Array]) -> Array:
         """All outputs at other arrays, flat. User code gets copies. Its exceptions come through."""
         self.ledger.evaluations[self.ledger.phase] += 1
-        with quiet:
+        with quiet, self.threads.single:
             value = self.layer.forward(**self._handed(arrays))
         self.several = isinstance(value, tuple)
         return flatten(as_outputs(value))

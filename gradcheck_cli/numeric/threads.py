@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextvars import copy_context
@@ -18,6 +19,7 @@ class Threads:
 
     def __init__(self, count: int = 1) -> None:
         self.count = count
+        self.single = threading.RLock()  # whoever calls a layer at one point: it may not bear two at a time
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Threads:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.noise import AnalyticNoise
 from gradcheck_cli.numeric.objective import Objective, fitted
+from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import largest, shortest
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.structure import problem

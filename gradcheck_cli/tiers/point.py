@@ -12,8 +12,9 @@ from gradcheck_cli.compare import Rule
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
-from gradcheck_cli.numeric.noise import AnalyticNoise, Noise, measure_coarse
+from gradcheck_cli.numeric.noise import Noise, measure_coarse
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.spec import Difference
 from gradcheck_cli.values import dataclass
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.grid import Grid, sort_out
-from gradcheck_cli.numeric.noise import AnalyticNoise
 from gradcheck_cli.numeric.objective import Ledger, Objective
 from gradcheck_cli.numeric.probes import Probes, Seen
+from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
