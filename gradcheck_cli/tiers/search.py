@@ -127,7 +127,7 @@ class Search:
             left[row] -= probes.still is None or not probes.still[row, column]
         for row, blocks in narrowing.waiting.items():
             left[row] -= sum(block.size for block in blocks)
-        return np.maximum(left, 0)
+        return np.asarray(np.maximum(left, 0))
 
     def settle_most(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge entries of a sheet of the whole array, or a few of them if mistakes are everywhere."""
