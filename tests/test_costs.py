@@ -26,7 +26,8 @@ def bench(seconds: float = 1e-3) -> Bench:
 @pytest.mark.parametrize(("seconds", "budget"), [(1e-3, 30_000), (0.1, 300), (10.0, LEAST)])
 def test_the_default_budget_is_half_a_minute(seconds: float, budget: int) -> None:
     limits = limits_of(SPEC, bench(seconds))
-    assert limits is not None and limits.budget == budget
+    assert limits is not None
+    assert limits.budget == budget
 
 
 def test_what_is_asked_for_is_kept() -> None:

@@ -36,7 +36,9 @@ def test_right_rows_are_not_suspicious() -> None:
     for what in BEHIND:
         probes = probes_of(what)
         seen = probes.look(list(probes.everything()), steps(probes))
-        assert seen is not None and not seen.suspicious.any() and not seen.leaks
+        assert seen is not None
+        assert not seen.suspicious.any()
+        assert not seen.leaks
 
 
 def test_the_residual_of_a_wrong_row_is_its_error_times_the_move() -> None:
@@ -55,7 +57,8 @@ def test_moves_are_half_to_one_and_a_half_lengths_and_a_ramp_doubles_them() -> N
     probes = probes_of("nothing")
     (tile,) = probes.everything()
     moves = np.abs(probes.direction(tile)) / np.maximum(np.abs(probes.x), probes.typical)
-    assert 0.5 <= moves.min() and moves.max() <= 1.5
+    assert moves.min() >= 0.5
+    assert moves.max() <= 1.5
     ramp = probes.direction(Tile(tile.rows, tile.columns, (0, SIDE)))
     assert np.allclose(ramp, probes.direction(tile) * (1 + np.arange(SIDE) / SIDE))
 
@@ -67,7 +70,8 @@ def test_only_what_a_tile_holds_is_probed() -> None:
     assert (probes.grid.rows, probes.grid.columns) == (1, SIDE**2)
     for columns, suspicious in ((slice(0, 53), False), (slice(53, 54), True), (slice(54, 256), False)):
         seen = probes.look([Tile(slice(0, 1), columns)], steps(probes))
-        assert seen is not None and seen.suspicious[0] == suspicious
+        assert seen is not None
+        assert seen.suspicious[0] == suspicious
 
 
 def test_values_that_are_not_finite_stay_and_spoil_nothing() -> None:
@@ -78,10 +82,12 @@ def test_values_that_are_not_finite_stay_and_spoil_nothing() -> None:
     (tile,) = probes.everything()
     assert np.flatnonzero(probes.direction(tile) == 0).tolist() == [7, 99]
     seen = probes.look([tile], steps(probes))
-    assert seen is not None and not seen.suspicious.any()
+    assert seen is not None
+    assert not seen.suspicious.any()
 
 
 def test_a_structure_that_mixes_is_suspicious() -> None:
     probes = probes_of("mixing", axes={0: (1,)})
     seen = probes.look(list(probes.everything()), steps(probes))
-    assert seen is not None and seen.suspicious.all()
+    assert seen is not None
+    assert seen.suspicious.all()

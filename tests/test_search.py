@@ -34,7 +34,8 @@ def test_right_layers_pass_fully_covered(what: str) -> None:
     assert result.verdict is Verdict.PASS, str(result)
     found = array(result)
     assert (found.visited, found.covered) == (0, SIZE)
-    assert found.covered_resolution is not None and 0 < found.covered_resolution < 1e-5
+    assert found.covered_resolution is not None
+    assert 0 < found.covered_resolution < 1e-5
     assert adds_up(result)
     stated = f"an error above {found.covered_resolution:.1e} of one covered element would have been seen"
     assert any(note.startswith("W: searched by probes: 1024 of 1024") and stated in note for note in result.notes)
@@ -148,8 +149,10 @@ def test_nothing_covered_is_strict_json() -> None:
 def test_a_cheap_sweep_that_finds_mistakes_everywhere_ends_early() -> None:
     result = search(spoiled("nothing", range(SIZE)), dense(SIDE), budget=200)
     found = array(result)
-    assert found.visited == SIZE and found.covered == 0
-    assert 0 < found.failed <= 256 and found.inconclusive == SIZE - found.failed
+    assert found.visited == SIZE
+    assert found.covered == 0
+    assert 0 < found.failed <= 256
+    assert found.inconclusive == SIZE - found.failed
 
 
 def test_a_cheap_sweep_visits_every_element_and_names_the_wrong_ones() -> None:
