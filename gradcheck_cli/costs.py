@@ -10,13 +10,13 @@ from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.point import DENSE, VISIT, Limits
 from gradcheck_cli.tiers.scene import Sheet
 
-PATIENCE, LEAST = 30.0, 200  # seconds that the elements of one array may take by default, and evaluations that are fine
+PATIENCE, LEAST = 30.0, 200  # seconds that the elements may take by default, and evaluations that are always fine
 MEMORY = 2**30  # bytes that the tables of an array may take by default
 COPIES = 9  # of its largest array that a check has at a time
 
 
 def limits_of(spec: CheckSpec, bench: Bench) -> Limits | None:
-    """What visiting the elements of one array may cost, from the time that forward took; None where all are visited."""
+    """What visiting the elements may cost, from the time that forward took; None where all are visited."""
     if spec.exhaustive or spec.view != "vjp":
         return None
     affordable = max(LEAST, int(PATIENCE / bench.seconds))
@@ -38,34 +38,36 @@ def must_fit(spec: CheckSpec, bench: Bench) -> None:
         raise ArrayError(largest, came, f"must fit into --max-memory, {_bytes(spec.max_memory)}; {remedy}")
 
 
-def announced(limits: Limits | None, bench: Bench) -> Iterator[str]:
+def announced(spec: CheckSpec, limits: Limits | None, bench: Bench) -> Iterator[str]:
     """For each array that is too large: what visiting its elements would take, and what is allowed."""
     for name in bench.wrt:
         size = bench.arrays[name].size
-        if limits is None or not limits.crossed_by(size):
-            continue
-        count = VISIT * size
-        if count > limits.budget:
-            allowed = f"the budget is {limits.budget} (about {_span(limits.budget * bench.seconds)})"
-        else:
-            allowed = f"its tables would take more than {_bytes(limits.memory)}"
-        yield (
-            f"{name}: {size} elements take {count} evaluations one by one (about {_span(count * bench.seconds)}), "
-            f"{allowed}: those that do not mix move together, and where that is not enough, probes search"
-        )
+        if limits is not None and limits.crossed_by(size):
+            yield (
+                f"{_compared(spec, limits, bench, name, size)}: elements that do not mix move together, "
+                "and where that is not enough, probes search"
+            )
 
 
-def searched(sheets: Sequence[Sheet]) -> Iterator[str]:
-    """For each array that was searched: what its probes would have seen."""
+def searched(spec: CheckSpec, limits: Limits | None, bench: Bench, sheets: Sequence[Sheet]) -> Iterator[str]:
+    """For each array that was searched: why, and what its probes would have seen."""
     for sheet in sheets:
         found = sheet.searched
-        if found is None:
+        if found is None or limits is None:
             continue
-        visited = found.indices.size
         yield (
-            f"{sheet.name}: searched by probes: {found.covered} of {found.elements} elements are covered, {visited} "
-            f"were visited; an error above {found.resolution:.1e} of one covered element would have been seen"
+            f"{_compared(spec, limits, bench, sheet.name, found.elements)}: searched by probes, which cover "
+            f"{found.covered}; an error above {found.resolution:.1e} of one of these would have been seen"
         )
+
+
+def _compared(spec: CheckSpec, limits: Limits, bench: Bench, name: str, size: int) -> str:
+    count = VISIT * size
+    if count <= limits.budget:
+        return f"{name}: the tables of {size} elements take more than {_bytes(limits.memory)}"
+    budget = f"{limits.budget}" if spec.budget else f"{limits.budget} (about {_span(PATIENCE)})"
+    takes = f"{count} evaluations one by one (about {_span(count * bench.seconds)})"
+    return f"{name}: {size} elements take {takes}, the budget is {budget}"
 
 
 def _span(seconds: float) -> str:

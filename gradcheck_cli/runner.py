@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
-from gradcheck_cli.costs import announced, limits_of, must_fit, searched
+from gradcheck_cli.costs import MEMORY, announced, limits_of, must_fit, searched
 from gradcheck_cli.diagnosis.explain import explain
 from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
@@ -244,9 +244,8 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     fine = finer(bench, spec.dtype)
     work = fine or bench
     limits = limits_of(spec, work)
-    large = tuple(announced(limits, work))
     if setting.tell is not None:
-        for sentence in large:
+        for sentence in announced(spec, limits, work):
             setting.tell(sentence)
     point = measured(setting, number, work, limits, findings)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
@@ -259,7 +258,10 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
         point=number,
         sheets=tuple(sheets),
         findings=(*findings, *explain(evidence, findings)),
-        notes=(*large, *searched(sheets), *notes_of(point, sheets, spec, bench, fine is not None, work.cotangent)),
+        notes=(
+            *searched(spec, limits, work, sheets),
+            *notes_of(point, sheets, spec, bench, fine is not None, work.cotangent),
+        ),
         shapes={name: work.arrays[name].shape for name in wrt},
         outputs=tuple(part.shape for part in work.outputs),
         measured=point,
@@ -273,6 +275,7 @@ def measured(setting: Setting, number: int, work: Bench, limits: Limits | None, 
     objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, setting.ledger)
     objective.several, objective.lends = work.several, not work.touched
     objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
+    objective.room = min(objective.room, (spec.max_memory or MEMORY) // 16)
     centre = flatten(work.outputs)
     setting.ledger.phase = "noise"
     noise = measure(objective, wrt, centre)

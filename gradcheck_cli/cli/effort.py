@@ -65,7 +65,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--budget",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Evaluations of forward that the elements of one array may take; a larger array is searched by probes."
+        help="Evaluations of forward that visiting the elements may take; what is too large is searched by probes."
         " Default: what takes 30 seconds.",
     ),
     click.option(

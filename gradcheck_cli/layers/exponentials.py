@@ -12,12 +12,15 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape, strata
 
 FAMILY = "normalised exponentials"
+SHORT, MANY = 32, 4096
 
 
 def normalised_exp(z: Array, axis: int) -> Array:
     """exp(z) / Σ exp(z) along the axis, without overflow. The shift cancels, so it counts as a constant."""
-    e = np.exp(z - z.real.max(axis=axis, keepdims=True))
-    return np.asarray(e / e.sum(axis=axis, keepdims=True))
+    e = np.subtract(z, z.real.max(axis=axis, keepdims=True))
+    np.exp(e, out=e)  # in place: fresh memory costs as much again
+    e /= e.sum(axis=axis, keepdims=True)
+    return np.asarray(e)
 
 
 def log_sum_exp(z: Array, axis: int) -> Array:
@@ -28,8 +31,17 @@ def log_sum_exp(z: Array, axis: int) -> Array:
 
 def log_normalised_exp(z: Array, axis: int) -> Array:
     """z - log Σ exp(z) along the axis: shifted first, so that large z cost no digits."""
-    shifted = z - z.real.max(axis=axis, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
+    shifted = np.asarray(z - _largest(z.real, axis))
+    e = np.moveaxis(np.exp(shifted), axis, -1)
+    shifted -= np.expand_dims(np.log(np.einsum("...i->...", e)), axis)  # in place: fresh memory costs as much again
+    return shifted
+
+
+def _largest(z: Array, axis: int) -> Array:
+    """The maxima along an axis; a short one is brought to the front, for along it numpy takes them one by one."""
+    if z.shape[axis] > SHORT or z.size < MANY:
+        return np.asarray(z.max(axis=axis, keepdims=True))
+    return np.expand_dims(np.ascontiguousarray(np.moveaxis(z, axis, 0)).max(axis=0), axis)
 
 
 def _shape_along(axis: int, x: Shape | None) -> Shape:

@@ -34,6 +34,8 @@ class Copies:
 
     def handed(self, objective: Objective) -> Copies:
         """The same memory for a job that has an objective of its own."""
+        if objective is self.objective:
+            return self
         mine = copy(self)
         mine.objective = objective
         return mine

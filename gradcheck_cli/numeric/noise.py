@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ PRECISIONS: dict[float, np.dtype[Any]] = {
     UNIT32: np.dtype(np.float32),
     UNIT64: np.dtype(np.float64),
 }
+KEPT = 2**16  # elements of an array up to which its fine directions are kept
 HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -51,18 +53,41 @@ class Noise:
     ulp: Array
     unit: float
 
-    @property
+    @cached_property
     def relative(self) -> Array:
         """The effective unit round-off of each unit: u, or more where forward is noisier."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = self.total / self.magnitude
         return np.maximum(self.unit, np.where(self.magnitude > 0, ratio, self.unit))
 
+    def of_some(self, outputs: Array, magnitude: float) -> Noise:
+        """The noise of some outputs, contracted to one unit, in the VJP view; with their own sum of |weight output|."""
+        weighted, largest = self.weighted[outputs], float(self.weighted.max(initial=0.0)) or 1.0
+        mine, whole = (float(((part / largest) ** 2).sum()) for part in (weighted, self.weighted))
+        return replace(
+            self,
+            sigma=self.sigma[outputs],
+            weighted=weighted,
+            total=self.total * np.sqrt(mine / whole) if whole else self.total,
+            magnitude=np.array([magnitude]),
+            ulp=self.ulp[outputs],
+        )
+
     def of_unit(self, unit: int) -> Noise:
         """The noise of one output, as the whole noise of a function with that output only."""
         pick = slice(unit, unit + 1)
         arrays = {name: getattr(self, name)[pick] for name in ("sigma", "weighted", "total", "magnitude", "ulp")}
         return replace(self, **arrays)
+
+
+def _moves(objective: Objective, name: str, scale: int, dtype: np.dtype[np.floating]) -> Array:
+    """The fine direction of one array; what takes little memory is kept, for forward and the VJP take the same."""
+    moves = objective.fine.get((name, scale, dtype))
+    if moves is None:
+        moves = displacement(objective.arrays[name], scale, dtype)
+        if moves.size <= KEPT:
+            objective.fine[name, scale, dtype] = moves
+    return moves
 
 
 def displacement(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
@@ -78,10 +103,9 @@ def displacement(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
 
 def _displaced(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
     size = np.abs(x).astype(dtype)
-    bits = size.astype(np.float64).view(np.uint64)
-    mixed = (bits * HASH) >> np.uint64(32)
-    count = (scale + 2 * (mixed % np.uint64(scale // 2)).astype(np.int64) + 1).astype(x.dtype)
-    return np.where(x == 0, 0, np.sign(x) * count * np.spacing(size).astype(x.dtype))
+    mixed = size.astype(np.float64).view(np.uint64) * HASH >> np.uint64(32)
+    count = 2 * (mixed & np.uint64(scale // 2 - 1)) + np.uint64(scale + 1)  # scales are powers of two
+    return np.where(x == 0, 0, np.sign(x) * count.astype(x.dtype) * np.spacing(size).astype(x.dtype))
 
 
 def _beside(x: Array, steps: int, move: Array) -> Array:
@@ -96,16 +120,18 @@ def scales(objective: Objective, of: tuple[int, int]) -> tuple[int, ...]:
     return of[1:] if objective.costly else of
 
 
-def line_values(objective: Objective, wrt: Sequence[str], y0: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    """Outputs at seven points k = -3..3 on a line; rows that cannot be evaluated repeat the middle."""
-    moves = {name: displacement(objective.arrays[name], scale, dtype) for name in wrt}
-    arrays = objective.arrays
+def line_values(objective: Objective, wrt: Sequence[str], y0: Array, of: tuple[int, int], dtype: Any) -> Array:
+    """Outputs at seven points k = -3..3 on each line (7, lines, n); where there are none, those of the middle."""
+    arrays, lines = objective.arrays, scales(objective, of)
     start = {name: arrays[name].astype(dtype, copy=False).astype(arrays[name].dtype, copy=False) for name in wrt}
-    rows = {0: y0}
-    for k in OFFSETS:
-        values = objective.moved({name: _beside(start[name], k, moves[name]) for name in wrt})
-        rows[k] = y0 if values is None else values
-    return np.stack([rows[k] for k in range(-3, 4)])
+    rows = np.empty((7, len(lines), y0.size), y0.dtype)
+    rows[3] = y0
+    for line, scale in enumerate(lines):
+        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
+        for k in OFFSETS:
+            values = objective.moved({name: _beside(start[name], k, moves[name]) for name in wrt})
+            rows[k + 3, line] = y0 if values is None else values
+    return rows
 
 
 def deviation(rows: Array, ulp: Array) -> Array:
@@ -136,11 +162,11 @@ def _rms(rows: Array) -> Array:
 def measure(objective: Objective, wrt: Sequence[str], y0: Array) -> Noise:
     """Measure the noise of forward; 12 evaluations, 24 in single precision, half if they are costly."""
     dtype: np.dtype[Any] = np.dtype(np.longdouble) if y0.dtype == np.longdouble else np.dtype(np.float64)
-    lines = [line_values(objective, wrt, y0, scale, dtype) for scale in scales(objective, LINES[dtype])]
+    lines = line_values(objective, wrt, y0, LINES[dtype], dtype)
     unit = 2.0**-64 if dtype == np.longdouble else UNIT64
-    if dtype == np.float64 and is_single(np.stack(lines), objective.dtypes):
+    if dtype == np.float64 and is_single(lines, objective.dtypes):
         dtype, unit = np.dtype(np.float32), UNIT32
-        lines = [line_values(objective, wrt, y0, scale, dtype) for scale in scales(objective, LINES[dtype])]
+        lines = line_values(objective, wrt, y0, LINES[dtype], dtype)
     return summarise(objective, y0, lines, dtype, unit)
 
 
@@ -153,8 +179,8 @@ def measure_coarse(objective: Objective, wrt: Sequence[str], y0: Array, fine: No
     if fine.unit != UNIT64:
         return None
     dtype = np.dtype(np.float64)
-    lines = [line_values(objective, wrt, y0, scale, dtype) for scale in scales(objective, COARSE)]
-    sigma = np.maximum(fine.sigma, np.max([noise_like(rows) for rows in lines], axis=0))
+    lines = line_values(objective, wrt, y0, COARSE, dtype)
+    sigma = np.maximum(fine.sigma, noise_like(lines).max(axis=0))
     weighted = np.abs(objective.weights) * sigma
     total = np.maximum(fine.total, objective.gather_noise(weighted))
     larger = (total > 4 * fine.total).any() or (sigma > 4 * fine.sigma).any()
@@ -181,18 +207,15 @@ def is_single(values: Array, dtypes: Sequence[np.dtype[np.generic]]) -> bool:
     return not np.array_equal(values, np.trunc(values))
 
 
-def summarise(
-    objective: Objective, y0: Array, lines: Sequence[Array], dtype: np.dtype[np.floating], unit: float
-) -> Noise:
+def summarise(objective: Objective, y0: Array, lines: Array, dtype: np.dtype[np.floating], unit: float) -> Noise:
     """The largest deviation over the lines, never below the rounding of the outputs themselves."""
     ulp = np.spacing(np.abs(y0).astype(dtype)).astype(np.float64)
-    sigma = np.max([0.29 * ulp, *(deviation(rows, ulp) for rows in lines)], axis=0)
-    sigma = np.maximum(sigma, UNDERFLOW)
-    weighted = np.abs(objective.weights) * sigma
+    sigma = np.maximum(np.maximum(0.29 * ulp, deviation(lines, ulp).max(axis=0)), UNDERFLOW)
+    size = np.abs(objective.weights)
+    weighted = size * sigma
     independent = objective.gather_noise(weighted)
-    weighted_ulp = objective.gather_noise(np.abs(objective.weights) * ulp)
-    sums = [objective.gather(objective.weights * (rows - y0)) for rows in lines]
-    total = np.maximum(independent, np.max([deviation(rows, weighted_ulp) for rows in sums], axis=0))
+    sums = objective.gather(objective.weights * (lines - y0))
+    total = np.maximum(independent, deviation(sums, objective.gather_noise(size * ulp)).max(axis=0))
     magnitude = objective.gather(np.abs(objective.weights * y0)).astype(np.float64)
     return Noise(sigma, weighted, total, magnitude, ulp, unit)
 
@@ -226,7 +249,7 @@ def _own_rounding(
     """Noise of the VJP: second differences along fine lines in the arrays, and in dy, in which it is linear."""
     own = {name: np.zeros(objective.arrays[name].size) for name in wrt}
     for scale in scales(objective, LINES[dtype]):
-        moves = {name: displacement(objective.arrays[name], scale, dtype) for name in wrt}
+        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
         right, left = (
             contracted(objective, wrt, arrays={n: _beside(objective.arrays[n], sign, moves[n]) for n in wrt})
             for sign in (1, -1)

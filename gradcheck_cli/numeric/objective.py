@@ -21,6 +21,8 @@ from gradcheck_cli.values import dataclass, field
 
 T = TypeVar("T")
 
+ROOM = 64_000_000  # bytes of all values of one chunk of elements
+
 
 @dataclass
 class Ledger:
@@ -30,13 +32,19 @@ class Ledger:
     vjp_calls: int = 0
     phase: str = "plumbing"
 
+    @property
+    def total(self) -> int:
+        """How many evaluations there were."""
+        return sum(self.evaluations.values())
+
 
 class Objective:
     """Forward and VJP of a layer at one point, with the outputs laid end to end.
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
     output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
-    known to leave them alone; where it is `costly`, noise is measured along fewer lines.
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines. `room` (bytes) is for values,
+    `fine` keeps the directions of those lines.
     """
 
     def __init__(
@@ -55,7 +63,9 @@ class Objective:
         self.stacks = False
         self.lends = False
         self.costly = False
+        self.room = ROOM
         self.threads = Threads()
+        self.fine: dict[tuple[str, int, np.dtype[Any]], Array] = {}
         flat = flatten(cotangent)
         self.cotangent = flat.astype(np.float64, copy=False)
         self.weights = self.cotangent if view == "vjp" else np.ones(flat.size)

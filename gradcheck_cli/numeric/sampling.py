@@ -17,7 +17,6 @@ from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 1_000_000  # of one stack, so that it stays in cache
-CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Evaluate a method's points for the elements at `indices`, so many at a time as memory allows."""
     points, outputs = len(method.offsets), objective.outputs
-    size = max(1, CHUNK_BYTES // max(1, 16 * points * outputs))
+    size = max(1, objective.room // max(1, 16 * points * outputs))
     x = objective.arrays[name].reshape(-1)
     offsets = np.array(method.offsets)
     offsets = offsets.real if not np.iscomplexobj(offsets) or not offsets.imag.any() else offsets
@@ -117,13 +116,16 @@ def stack_outputs(
         objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
     count = len(stack)
-    whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
-    flat = [part.reshape(count, -1) for part in whole]
-    if sum(part.shape[1] for part in flat) != objective.outputs:
+    if sum(math.prod(part.shape[1:]) for part in parts) != objective.outputs:
         return None
     if out is None:
-        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in flat)))
-    return np.concatenate(flat, axis=1, out=out)
+        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in parts)))
+    place = 0
+    for part in parts:  # whatever order its axes have in memory, it is copied once
+        size = math.prod(part.shape[1:])
+        np.copyto(out[:, place : place + size].reshape(count, *part.shape[1:]), part)
+        place += size
+    return out
 
 
 def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise: Noise) -> bool:

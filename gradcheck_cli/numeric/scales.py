@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from gradcheck_cli.layer import Array, Shape
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.slabs import slabs
 
+KEPT = 2**16  # random weights up to which they are kept
 ENOUGH = 4096  # values that tell how large most of them are
 SHORTEST = 1e-280  # below it denormal numbers would take the digits of every difference
 
@@ -55,10 +57,19 @@ def root_mean_square(x: Array) -> float:
     return top * float(np.sqrt(total / count))
 
 
-def scattered(rng: np.random.Generator, shape: Shape) -> Array:
+def scattered(seed: int, shape: Shape) -> Array:
     """Random signs and magnitudes in [0.5, 1.5]: errors that such weights add up do not cancel."""
-    u = rng.uniform(-1.0, 1.0, shape)
-    return np.asarray(u + np.copysign(0.5, u))
+    return _few_scattered(seed, shape) if math.prod(shape) <= KEPT else _scattered(seed, shape)
+
+
+def _scattered(seed: int, shape: Shape) -> Array:
+    u = np.random.default_rng(seed).uniform(-1.0, 1.0, shape)
+    drawn = np.asarray(u + np.copysign(0.5, u))
+    drawn.flags.writeable = False
+    return drawn
+
+
+_few_scattered = lru_cache(maxsize=16)(_scattered)  # links of a chain have arrays of the same shape
 
 
 def median(values: Array) -> float:

@@ -12,7 +12,6 @@ from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Groups
-from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.values import dataclass
 
 
@@ -51,7 +50,7 @@ def complex_step_together(
     noise: Noise,
     centre: Array,
     name: str,
-    maps: tuple[AxisMap, ...],
+    together: Groups,
     indices: Array,
     length: Array,
 ) -> Opinion | None:
@@ -60,7 +59,7 @@ def complex_step_together(
     steps, wanted = np.maximum(1e-30 * length, 1e-300), np.zeros(x.size, bool)
     wanted[indices] = True
     found = Opinion(*(np.zeros((x.size, 1)) for _ in range(3)))
-    for groups, gather in Groups(objective, name, maps):
+    for groups, gather in together:
         for members in groups[wanted[groups].any(axis=1)]:
             moved = x.astype(np.complex128).reshape(-1)
             moved[members] += 1j * steps[members]

@@ -17,12 +17,13 @@ from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
-from gradcheck_cli.numeric.scales import scattered
+from gradcheck_cli.numeric.scales import median, scattered
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.values import dataclass
 
 Gather: TypeAlias = Callable[[Array, Array], Array]
 
+KEPT = 2**16  # elements of an array up to which its groups are kept
 GROUPS = 16  # that are evaluated one by one before they are contracted
 
 
@@ -70,7 +71,10 @@ class Contraction:
 
 
 class Groups:
-    """The elements of one array in groups, by the colours of its structured axes and the index along the others."""
+    """The elements of one array in groups, by the colours of its structured axes and the index along the others.
+
+    What takes little memory is kept for those who ask again.
+    """
 
     def __init__(self, objective: Objective, name: str, maps: tuple[AxisMap, ...]) -> None:
         self.objective, self.maps = objective, maps
@@ -78,8 +82,16 @@ class Groups:
         flat = np.arange(objective.arrays[name].size).reshape(shape)
         front = np.moveaxis(flat, [one.axis for one in maps], range(len(maps)))
         self.table = front.reshape(*(shape[one.axis] for one in maps), -1)
+        self.kept: list[tuple[Array, Gather]] = []
 
     def __iter__(self) -> Iterator[tuple[Array, Gather]]:
+        """The groups, each set with its contraction."""
+        if self.table.size > KEPT:
+            return self._made()
+        self.kept = self.kept or list(self._made())
+        return iter(self.kept)
+
+    def _made(self) -> Iterator[tuple[Array, Gather]]:
         """For each tuple of colours: the flat indices (groups, members), and the contraction to the members."""
         groups = np.arange(self.table.shape[-1])
         for colours in itertools.product(*(one.colours for one in self.maps)):
@@ -88,6 +100,8 @@ class Groups:
 
     def _gather(self, colours: tuple[Array, ...]) -> Gather:
         parts = list(self._contractions(colours))
+        if len(parts) == 1:
+            return parts[0]
 
         def gather(terms: Array, weights: Array) -> Array:
             return np.asarray(sum(part(terms, weights) for part in parts))
@@ -105,6 +119,14 @@ class Groups:
             yield Contraction(part, shape, formula, tuple(reach))
 
 
+def unheard(objective: Objective, together: Groups) -> Array:
+    """Which elements reach only outputs that the cotangent leaves out: whatever they move, their gradient is zero."""
+    found, ones = np.zeros(together.table.size, bool), np.ones((1, objective.outputs))
+    for groups, gather in together:
+        found[groups] = gather(ones, np.abs(objective.weights)) == 0
+    return found
+
+
 def _reach(reach: Array | None, colour: Array) -> Array | None:
     """What each slice of a colour reaches along one axis, as ones and zeros; None where it is the slice's own index."""
     if reach is None or (len(colour) == len(reach) == reach.shape[1] and reach.trace() == reach.sum()):
@@ -115,7 +137,7 @@ def _reach(reach: Array | None, colour: Array) -> Array | None:
 def sweep(
     objective: Objective,
     name: str,
-    maps: tuple[AxisMap, ...],
+    together: Groups,
     steps: Array,
     method: Method,
     noise: Noise,
@@ -140,7 +162,7 @@ def sweep(
         return found, gaps
 
     jobs: list[tuple[Array, Gather]] = []
-    for groups, gather in Groups(objective, name, maps):
+    for groups, gather in together:
         owned[groups, 0] = gather(np.abs(centre)[None], np.abs(objective.weights))
         jobs += [(groups[start : start + size], gather) for start in range(0, len(groups), size)]
     turns = objective.in_turn([partial(differences, *job) for job in jobs])
@@ -174,7 +196,7 @@ def _sampled(
 def glance(
     objective: Objective,
     name: str,
-    maps: tuple[AxisMap, ...],
+    together: Groups,
     steps: Sequence[Array],
     method: Method,
     noise: Noise,
@@ -183,9 +205,7 @@ def glance(
     index: int,
 ) -> tuple[Array, Estimate]:
     """Of the elements that share evaluations with one of them: their flat indices, and estimates (steps, members)."""
-    members, gather = next(
-        (group, gather) for groups, gather in Groups(objective, name, maps) for group in groups if index in group
-    )
+    members, gather = next((group, gather) for groups, gather in together for group in groups if index in group)
     rows, moves = np.stack([members] * len(steps)), np.stack([one[members] for one in steps])
     samples = _sampled(objective, name, rows, moves, method, noise, centre, copies, gather)
     return members, method.combine(samples)
@@ -212,10 +232,12 @@ def evaluate(
 
 
 def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value: Array, uncertainty: Array) -> bool:
-    """Whether random directional differences of the whole array agree with the sum of its elements; 4 evaluations."""
+    """Whether random directional differences of the whole array agree with the sum of its elements; 2 or 4 calls."""
     array = objective.arrays[name]
-    sizes = np.minimum(steps, 8 * np.median(steps))  # one long step would hide what the others say
-    direction = sizes * scattered(np.random.default_rng(3), steps.shape)
+    sizes = np.minimum(steps, 8 * median(steps))  # one long step would hide what the others say
+    direction = sizes * scattered(3, steps.shape)
+    predicted = float(value @ direction)
+    spread = float(np.sqrt(((uncertainty * direction) ** 2).sum()))
     slopes = []
     for scale in (1.0, 0.5):
         plus = array + (scale * direction).reshape(array.shape).astype(array.dtype)
@@ -224,9 +246,9 @@ def confirmed(objective: Objective, noise: Noise, name: str, steps: Array, value
         if high is None or low is None:
             return True  # the direction leaves the domain: there is nothing to compare
         terms = objective.weights * (high - low) / (2 * scale)
-        slopes.append((float(terms.sum()), float(np.abs(terms).sum())))
-    (coarse, _), (fine, size) = slopes
-    predicted = float(value @ direction)
-    spread = float(np.sqrt(((uncertainty * direction) ** 2).sum()))
-    allowed = 2 * abs(fine - coarse) + 12 * float(noise.total[0]) + 3 * spread + 1e-9 * size
-    return not abs((4 * fine - coarse) / 3 - predicted) > allowed
+        slopes.append(float(terms.sum()))
+        allowed = 12 * float(noise.total[0]) + 3 * spread + 1e-9 * float(np.abs(terms).sum())
+        if abs(slopes[0] - predicted) <= allowed:
+            return True  # with nothing granted for the length of the step
+    coarse, fine = slopes
+    return not abs((4 * fine - coarse) / 3 - predicted) > allowed + 2 * abs(fine - coarse)

@@ -140,6 +140,7 @@ def _arrays(check: CheckResult) -> Iterator[RenderableType]:
     rows = []
     for array, name, shape, count in zip(check.arrays, names, shapes, counts, strict=True):
         errors = f"largest error {_text.short(array.max_abs_error)}, relative {_text.short(array.max_rel_error)}"
+        errors = errors if array.visited else ""
         rows.append(
             (
                 Text(f"{set_cell_size(name, widths[0])}  {shape:<{widths[1]}}"),
@@ -151,11 +152,11 @@ def _arrays(check: CheckResult) -> Iterator[RenderableType]:
 
 
 def _array_counts(array: ArrayResult) -> str:
-    told = _text.tallied(_text.tally([array]))
+    told = [_text.tallied(_text.tally([array]))]
     if array.covered:
         down_to = "" if array.covered_resolution is None else f" down to {_text.short(array.covered_resolution)}"
-        told += f", {array.covered} covered{down_to}"
-    return told or "no elements"
+        told.append(f"{array.covered} covered{down_to}")
+    return ", ".join(filter(None, told)) or "no elements"
 
 
 def _remarks(check: CheckResult) -> Iterator[RenderableType]:

@@ -6,39 +6,56 @@ Each tier estimates, `compare` decides, and what stays open goes to the next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.tiers import climb, first, last, looks
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
 
+FEW = 16  # evaluations that are left for each array, whatever the others took
+
 
 def judge(point: Point, wrt: Sequence[str]) -> list[Sheet]:
-    """Judge every element of the arrays."""
-    return [_judge_large(point, name) if _is_large(point, name) else judge_array(Scene(point, name)) for name in wrt]
+    """Judge every element of the arrays; large ones last, the smallest of them first, for they share the budget."""
+    sheets, ledger = dict[str, Sheet](), point.objective.ledger
+    left = 0 if point.limits is None else point.limits.budget
+    for name in sorted(wrt, key=lambda name: _large(point, name)):
+        before = ledger.total
+        if _large(point, name):
+            sheets[name] = _judge_large(point, name, left)
+            left = max(FEW, left - (ledger.total - before))
+        else:
+            sheets[name] = judge_array(Scene(point, name))
+    return [sheets[name] for name in wrt]
 
 
-def _is_large(point: Point, name: str) -> bool:
-    """Whether visiting every element one by one is beyond what the check may cost."""
+def _large(point: Point, name: str) -> int:
+    """The size of an array whose elements one by one are more than the check may cost, else 0."""
+    size = point.objective.arrays[name].size
     if point.limits is None or np.iscomplexobj(point.method.offsets):
-        return False
-    return point.limits.crossed_by(point.objective.arrays[name].size)
+        return 0
+    return size if point.limits.crossed_by(size) else 0
 
 
-def _judge_large(point: Point, name: str) -> Sheet:
-    """Visit every element if the structure makes it cheap, else search the array."""
+def _judge_large(point: Point, name: str, left: int) -> Sheet:
+    """Visit every element if its structure makes that cheap enough for what is left of the budget, else search."""
     from gradcheck_cli.tiers.search import Search  # which small runs never need
 
     search = Search(point, name, judge_array)
     size = point.objective.arrays[name].size
-    if search.structure and point.limits is not None and not point.limits.crossed_by(search.grid.columns, size):
+    limits = None if point.limits is None else replace(point.limits, budget=left)
+    if search.structure and limits is not None and not limits.crossed_by(search.grid.columns, size):
         scene = Scene(point, name)
-        left = first.sweep_together(scene, search.structure)
-        if left is not None:
-            weak = np.flatnonzero(scene.sheet.weak.any(axis=1))
-            search.settle_most(scene.sheet, sorted({*(row for row, _ in left), *weak.tolist()}))
+        found = first.sweep_together(scene, Groups(scene.objective, name, search.structure))
+        if found is not None:
+            scene.maps = search.structure
+            search.settle_most(scene.sheet, [row for row, _ in found])
+            if point.rule.automatic:
+                last.cross_examine(scene)
             last.tied_kinks(scene)
             return scene.sheet
     return search.run()
@@ -82,7 +99,7 @@ def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
 def _sweep_once(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     """Move elements together where the outputs show that they may be, else one by one."""
     if scene.maps or scene.head is not None:
-        left = first.sweep_together(scene, scene.maps) if scene.maps else first.sweep_behind(scene, scene.head)
+        left = first.sweep_together(scene, scene.groups) if scene.maps else first.sweep_behind(scene, scene.head)
         if left is not None:
             return left
         scene.maps, scene.head = (), None

@@ -14,9 +14,8 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.heads import Head
 from gradcheck_cli.numeric.sampling import chunks
-from gradcheck_cli.numeric.shared import Shared
+from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.slabs import slabs
-from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
@@ -24,12 +23,12 @@ COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: 
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
-def sweep_together(scene: Scene, maps: tuple[AxisMap, ...]) -> list[tuple[int, int]] | None:
+def sweep_together(scene: Scene, together: Groups) -> list[tuple[int, int]] | None:
     """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix."""
     scene.objective.ledger.phase = "tier1"
     point = scene.point
     args = (scene.steps, point.method, point.noise, point.centre, scene.copies)
-    return _confirmed(scene, [shared.sweep(scene.objective, scene.name, maps, *args)])
+    return _confirmed(scene, [shared.sweep(scene.objective, scene.name, together, *args)])
 
 
 def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:

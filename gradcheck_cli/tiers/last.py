@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
+from gradcheck_cli.numeric.shared import unheard
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
@@ -21,7 +22,7 @@ def second_opinions(scene: Scene) -> None:
     if not scene.point.rule.automatic:
         return
     scene.objective.ledger.phase = "tier3"
-    _cross_examine(scene)
+    cross_examine(scene)
     for opinion in (_complex_step, _long_double):
         scene.objective.ledger.phase = "tier3"
         if scene.sheet.open():
@@ -46,16 +47,19 @@ def _trusted(scene: Scene, rows: Array, witnesses: int, together: bool = False) 
 def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
     args = (scene.objective, scene.point.noise, scene.point.centre, scene.name)
     if together:
-        return second.complex_step_together(*args, scene.maps, rows, scene.length)
+        return second.complex_step_together(*args, scene.groups, rows, scene.length)
     return second.complex_step(*args, rows, scene.length[rows])
 
 
-def _cross_examine(scene: Scene) -> None:
+def cross_examine(scene: Scene) -> None:
     """A zero that passed because a usual slope would have shown is open again if the complex step sees another.
 
     Elements that share evaluations are asked together at first, those of which something is seen then alone.
     """
     rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
+    if rows.size and not scene.alone and scene.maps:
+        certain = unheard(scene.objective, scene.groups) & (scene.analytic[:, 0] == 0)
+        rows = rows[~certain[rows]]
     if rows.size and not scene.alone and scene.maps:
         opinion = _trusted(scene, rows, FEW, together=True)
         rows = rows if opinion is None else rows[_apart(scene, rows, opinion)[0].any(axis=1)]

@@ -18,7 +18,7 @@ from gradcheck_cli.spec import Difference
 from gradcheck_cli.values import dataclass
 
 VISIT = 2  # evaluations for each element
-DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
+DENSE = 280  # bytes for each element: the columns of its sheet and what is computed of them on the way
 
 
 class Once:
@@ -35,7 +35,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Limits:
-    """Evaluations that visiting the elements of one array may take, and bytes that a check may take."""
+    """Evaluations that visiting the elements of large arrays may take, and bytes that a check may take."""
 
     budget: int
     memory: int

@@ -15,6 +15,7 @@ from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
 from gradcheck_cli.tiers.point import Once, Point
@@ -188,6 +189,11 @@ class Scene:
         self.objective.ledger.phase = "structure"
         maps = detect(self.objective, self.name, self.length, self.point.centre, self.copies)
         return maps if maps and 2 * shots(self.objective.arrays[self.name].shape, maps) <= self.x.size else ()
+
+    @Once
+    def groups(self) -> Groups:
+        """The elements that share evaluations."""
+        return Groups(self.objective, self.name, self.maps)
 
     @Once
     def head(self) -> Head | None:
