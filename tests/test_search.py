@@ -37,8 +37,8 @@ def test_right_layers_pass_fully_covered(what: str) -> None:
     assert found.covered_resolution is not None
     assert 0 < found.covered_resolution < 1e-5
     assert adds_up(result)
-    stated = f"an error above {found.covered_resolution:.1e} of one covered element would have been seen"
-    assert any(note.startswith("W: searched by probes: 1024 of 1024") and stated in note for note in result.notes)
+    stated = f"which cover 1024; an error above {found.covered_resolution:.1e} of one of these would have been seen"
+    assert any(note.startswith("W: 1024 elements") and stated in note for note in result.notes)
 
 
 @pytest.mark.parametrize(("what", "count"), CASES)
