@@ -60,6 +60,19 @@ class Noise:
             ratio = self.total / self.magnitude
         return np.maximum(self.unit, np.where(self.magnitude > 0, ratio, self.unit))
 
+    def of_some(self, outputs: Array, magnitude: float) -> Noise:
+        """The noise of some outputs, contracted to one unit, in the VJP view; with their own sum of |weight output|."""
+        weighted, largest = self.weighted[outputs], float(self.weighted.max(initial=0.0)) or 1.0
+        mine, whole = (float(((part / largest) ** 2).sum()) for part in (weighted, self.weighted))
+        return replace(
+            self,
+            sigma=self.sigma[outputs],
+            weighted=weighted,
+            total=self.total * np.sqrt(mine / whole) if whole else self.total,
+            magnitude=np.array([magnitude]),
+            ulp=self.ulp[outputs],
+        )
+
     def of_unit(self, unit: int) -> Noise:
         """The noise of one output, as the whole noise of a function with that output only."""
         pick = slice(unit, unit + 1)

@@ -38,11 +38,12 @@ class Tile:
 class Seen:
     """What a probe says of each row: its residual, numeric minus analytic slope, and the bound on it without mistakes.
 
-    `leaks` says that outputs moved that no row owns: the rows are no rows.
+    `mismatch` is that of the one-sided slopes. `leaks` says that outputs moved that no row owns: the rows are no rows.
     """
 
     residual: Array
     bound: Array
+    mismatch: Array
     leaks: bool = False
 
     @property
@@ -50,16 +51,28 @@ class Seen:
         """The rows whose residual is beyond its bound."""
         return np.asarray(~(np.abs(self.residual) <= 2 * self.bound))
 
+    @property
+    def bent(self) -> Array:
+        """The suspicious rows whose residual may be that of a kink which the probe has crossed."""
+        return self.suspicious & ~(self.mismatch < np.abs(self.residual) / 8)
+
 
 class Probes:
-    """The probes of one array: its table `x`, the analytic values and bounds on their rounding, flat."""
+    """The probes of one array: its table `x`, the analytic values and bounds on their rounding, flat.
+
+    Elements whose analytic value is not finite stay where they are; `broken` are their flat indices.
+    """
 
     def __init__(
         self, objective: Objective, grid: Grid, noise: Noise, centre: Array, analytic: Array, rounding: Array
     ) -> None:
         self.objective, self.grid, self.noise, self.centre = objective, grid, noise, centre
         self.x = grid.table(objective.arrays[grid.name])
-        self.analytic, self.rounding = grid.table(analytic), grid.table(rounding)
+        broken = ~np.isfinite(analytic)
+        self.broken = np.flatnonzero(broken)
+        self.still = grid.table(broken) if self.broken.size else None
+        values = (np.where(broken, 0.0, analytic), np.where(broken, 0.0, rounding)) if self.broken.size else None
+        self.analytic, self.rounding = map(grid.table, values or (analytic, rounding))
         self.codes = np.random.default_rng(7).integers(-(2**15), 2**15, self.x.shape, np.int16)
         self.typical = _extent(objective.arrays[grid.name].reshape(-1))
         self.total, self.magnitude = self._noise()
@@ -78,7 +91,7 @@ class Probes:
         squares = np.zeros(self.grid.rows)
         for tile in self.everything():
             squares[tile.rows] += ((self.analytic[tile.rows, tile.columns] * self.direction(tile)) ** 2).sum(axis=1)
-        slope = np.sqrt(np.where(np.isfinite(squares), squares, 0.0))
+        slope = np.sqrt(squares)
         middle = float(np.median(slope[slope > 0])) if (slope > 0).any() else float(np.median(self.magnitude))
         one = np.ones(1)
         return float(Central().steps(Scales(one, middle * one, np.median(self.total) * one, self.noise.unit))[0])
@@ -99,6 +112,8 @@ class Probes:
         if tile.ramp is not None:
             origin, span = tile.ramp
             moves *= 1 + (np.arange(tile.columns.start, tile.columns.stop) - origin) / span
+        if self.still is not None:
+            moves[self.still[here]] = 0.0
         return np.asarray(moves)
 
     def look(self, tiles: Sequence[Tile], steps: Array) -> Seen | None:
@@ -124,7 +139,7 @@ class Probes:
         leaks = bool((np.stack(values)[:, self.grid.owner < 0] != self.centre[self.grid.owner < 0]).any())
         slopes = self._combine(np.stack(values), steps)
         own = 2 * np.sqrt(rounding) + K * UNIT64 * np.sqrt(squares)
-        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, leaks)
+        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, slopes.mismatch[0], leaks)
 
     def _combine(self, values: Array, steps: Array) -> Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):
