@@ -201,7 +201,7 @@ def _claim(reach: Array, sets: Array, moved: Array, period: int) -> None:
     count, size = reach.shape
     for chosen, changed in zip(sets, moved, strict=True):
         members, places = np.flatnonzero(chosen), np.flatnonzero(changed)
-        if np.diff(members).min(initial=count) >= period:
+        if members.size and np.diff(members).min(initial=count) >= period:
             away = np.abs((places[:, None] + 0.5) / size - (members + 0.5) / count)
             reach[members[away.argmin(axis=1)], places] = True
 
