@@ -42,7 +42,7 @@ def test_outputs_are_those_of_single_calls_and_the_stack_is_put_back() -> None:
             moved.reshape(-1)[rows[k]] = places[p, k]
             assert np.array_equal(found[0][p, k], objective.at(objective.arrays | {"W": moved}))
         assert np.array_equal(found[1], objective.at(objective.arrays))
-        assert (stack.stacks == W).all()
+        assert (stack.stack == W).all()
 
 
 CASES = [
