@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,21 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.noise import Noise, measure_analytic
 from gradcheck_cli.numeric.objective import Objective, flatten
-from gradcheck_cli.numeric.scales import lengths, natural_slope
+from gradcheck_cli.numeric.scales import lengths, natural_slope, ordinary_length, typical_slope
+from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import FAIL, PASS, Sheet
 
 
-def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> None:
+def judge_rounding(low: Objective, point: Point, sheets: list[Sheet], dtype: str) -> None:
     """Compare the low-precision gradient, whose formula is judged already, with the float64 one."""
     wrt, unit = [sheet.name for sheet in sheets], float(np.finfo(dtype).eps) / 2
     analytic = analytic_values(low, wrt)
     rounding = measure_analytic(low, wrt, analytic, unit)
-    for sheet in sheets:
+    for k, sheet in enumerate(sheets):
+        if sheet.searched is not None:
+            sheet = sheets[k] = _joined_by(sheet, low, point, analytic[sheet.name], rounding.bound[sheet.name], dtype)
         visited: Any = slice(None) if sheet.searched is None else sheet.searched.indices
         length = lengths(low.arrays[sheet.name].reshape(-1))[visited]
         natural, bound = natural_slope(point.noise, length), rounding.bound[sheet.name][visited]
@@ -33,6 +37,27 @@ def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype:
         wrong &= sheet.outcome == PASS
         sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
         sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], coarse[wrong]
+
+
+def _joined_by(sheet: Sheet, low: Objective, point: Point, coarse: Array, bound: Array, dtype: str) -> Sheet:
+    """The sheet of a search with those covered elements whose rounding is to be judged: all are compared for that."""
+    from gradcheck_cli.tiers.search import MOST, joined  # which small runs never need
+
+    x, searched = low.arrays[sheet.name].reshape(-1), sheet.searched
+    exact, usual, found = point.analytic[sheet.name], ordinary_length(x), [np.zeros(0, int)]
+    typical = typical_slope(exact)
+    for part in slabs(x.size):
+        high, length = exact[part], np.maximum(np.abs(x[part]).astype(np.float64), usual)
+        slope, natural = np.maximum(np.abs(high), typical), natural_slope(point.noise, length)
+        wrong = beyond_rounding(coarse[part], high, bound[part], slope, natural, dtype) & np.isfinite(high)
+        found.append(part.start + np.flatnonzero(wrong))
+    others = np.setdiff1d(np.concatenate(found), searched.indices)[:MOST]
+    if not others.size:
+        return sheet
+    added = Sheet.blank(sheet.name, exact[others], sheet.usual)
+    added.outcome[:], added.numeric[:], added.slope[:] = PASS, exact[others], np.maximum(np.abs(exact[others]), typical)
+    indices, covered = np.append(searched.indices, others), max(0, searched.covered - others.size)
+    return replace(joined(sheet.name, [sheet, added]), searched=replace(searched, indices=indices, covered=covered))
 
 
 def is_half(bench: Bench) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from gradcheck_cli.assemble import Judged, array_results, notes_of, resolution_of, verdict_of
 from gradcheck_cli.compare import Rule
-from gradcheck_cli.costs import announced, limits_of, must_fit, searched
+from gradcheck_cli.costs import MEMORY, announced, limits_of, must_fit, searched
 from gradcheck_cli.diagnosis.explain import explain
 from gradcheck_cli.diagnosis.suspect import Evidence
 from gradcheck_cli.draws import draw_arrays, draw_cotangent, given_shapes
@@ -275,6 +275,7 @@ def measured(setting: Setting, number: int, work: Bench, limits: Limits | None, 
     objective = kind(setting.layer, work.arrays, work.cotangent, spec.view, setting.ledger)
     objective.several, objective.lends = work.several, not work.touched
     objective.costly = limits is not None and any(limits.crossed_by(work.arrays[name].size) for name in wrt)
+    objective.room = min(objective.room, (spec.max_memory or MEMORY) // 16)
     centre = flatten(work.outputs)
     setting.ledger.phase = "noise"
     noise = measure(objective, wrt, centre)

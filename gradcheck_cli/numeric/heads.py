@@ -18,7 +18,7 @@ from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
-from gradcheck_cli.numeric.sampling import CHUNK_BYTES, snapped
+from gradcheck_cli.numeric.sampling import snapped
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
@@ -56,7 +56,7 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
     best, x = None, chain.arrays[name]
     for stop in range(link_of(name) + 1, len(chain.handed) - 1):
         y = chain.handed[stop]
-        if isinstance(y, tuple) or x.size * y.size > CHUNK_BYTES:
+        if isinstance(y, tuple) or x.size * y.size > chain.room:
             break
         part = Part(chain, name, stop)
         maps = detect(part, name, length, flatten((y,)))
@@ -73,7 +73,7 @@ def sweep(
     x, offsets = chain.arrays[name].reshape(-1), np.array(method.offsets).real
     for groups, reached in head.members(name):
         width = head.middle.size + x.size + reached.sum() + len(reached) * centre.size
-        size = max(1, CHUNK_BYTES // (16 * len(offsets) * width))
+        size = max(1, chain.room // (16 * len(offsets) * width))
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
             base = snapped(x[rows], noise.unit)

@@ -21,6 +21,8 @@ from gradcheck_cli.values import dataclass, field
 
 T = TypeVar("T")
 
+ROOM = 64_000_000  # bytes of all values of one chunk of elements
+
 
 @dataclass
 class Ledger:
@@ -41,8 +43,8 @@ class Objective:
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
     output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
-    known to leave them alone; where it is `costly`, noise is measured along fewer lines. `fine` keeps the directions
-    of those lines.
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines, whose directions `fine` keeps;
+    `room` (bytes) is for values.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Objective:
         self.stacks = False
         self.lends = False
         self.costly = False
+        self.room = ROOM
         self.threads = Threads()
         self.fine: dict[tuple[str, int, np.dtype[Any]], Array] = {}
         flat = flatten(cotangent)

@@ -52,14 +52,21 @@ class Seen:
 
 
 class Probes:
-    """The probes of one array: its table `x`, the analytic values and bounds on their rounding, flat."""
+    """The probes of one array: its table `x`, the analytic values and bounds on their rounding, flat.
+
+    Elements whose analytic value is not finite stay where they are; `broken` are their flat indices.
+    """
 
     def __init__(
         self, objective: Objective, grid: Grid, noise: Noise, centre: Array, analytic: Array, rounding: Array
     ) -> None:
         self.objective, self.grid, self.noise, self.centre = objective, grid, noise, centre
         self.x = grid.table(objective.arrays[grid.name])
-        self.analytic, self.rounding = grid.table(analytic), grid.table(rounding)
+        broken = ~np.isfinite(analytic)
+        self.broken = np.flatnonzero(broken)
+        self.still = grid.table(broken) if self.broken.size else None
+        values = (np.where(broken, 0.0, analytic), np.where(broken, 0.0, rounding)) if self.broken.size else None
+        self.analytic, self.rounding = map(grid.table, values or (analytic, rounding))
         self.codes = np.random.default_rng(7).integers(-(2**15), 2**15, self.x.shape, np.int16)
         self.typical = _extent(objective.arrays[grid.name].reshape(-1))
         self.total, self.magnitude = self._noise()
@@ -78,7 +85,7 @@ class Probes:
         squares = np.zeros(self.grid.rows)
         for tile in self.everything():
             squares[tile.rows] += ((self.analytic[tile.rows, tile.columns] * self.direction(tile)) ** 2).sum(axis=1)
-        slope = np.sqrt(np.where(np.isfinite(squares), squares, 0.0))
+        slope = np.sqrt(squares)
         middle = float(np.median(slope[slope > 0])) if (slope > 0).any() else float(np.median(self.magnitude))
         one = np.ones(1)
         return float(Central().steps(Scales(one, middle * one, np.median(self.total) * one, self.noise.unit))[0])
@@ -99,6 +106,8 @@ class Probes:
         if tile.ramp is not None:
             origin, span = tile.ramp
             moves *= 1 + (np.arange(tile.columns.start, tile.columns.stop) - origin) / span
+        if self.still is not None:
+            moves[self.still[here]] = 0.0
         return np.asarray(moves)
 
     def look(self, tiles: Sequence[Tile], steps: Array) -> Seen | None:

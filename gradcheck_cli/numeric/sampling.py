@@ -17,7 +17,6 @@ from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 1_000_000  # of one stack, so that it stays in cache
-CHUNK_BYTES = 64_000_000  # of all values of one chunk of elements
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Evaluate a method's points for the elements at `indices`, so many at a time as memory allows."""
     points, outputs = len(method.offsets), objective.outputs
-    size = max(1, CHUNK_BYTES // max(1, 16 * points * outputs))
+    size = max(1, objective.room // max(1, 16 * points * outputs))
     x = objective.arrays[name].reshape(-1)
     offsets = np.array(method.offsets)
     offsets = offsets.real if not np.iscomplexobj(offsets) or not offsets.imag.any() else offsets

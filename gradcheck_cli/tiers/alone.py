@@ -66,7 +66,7 @@ class Turn(threading.Thread):
     def __init__(self, place: tuple[int, int], job: Callable[[Ask], None]) -> None:
         super().__init__(daemon=True)
         self.row, self.index = place
-        self.job, self.context = job, copy_context()
+        self.job = job
         self.question: Any = None
         self.answer: Array | None = None
         self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
@@ -77,7 +77,8 @@ class Turn(threading.Thread):
     def run(self) -> None:
         self.mine.acquire()
         try:
-            self.context.run(self.job, self._ask)
+            if not self.given_up:
+                self.context.run(self.job, self._ask)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the turns
             self.error = error
         self.over = True
@@ -91,6 +92,13 @@ class Turn(threading.Thread):
             raise SystemExit
         return self.answer
 
+    def give_up(self) -> None:
+        """End it where it waits."""
+        self.given_up = True
+        self.mine.release()
+        if self.ident is not None:
+            self.join()
+
     def go_on(self) -> None:
         """Let it run until it asks or is over."""
         self.mine.release()
@@ -101,10 +109,10 @@ class Turn(threading.Thread):
 
 def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
     """Run judgements of elements of different rows; each round of their questions is one evaluation."""
-    for turn in turns:
-        turn.start()
     going = list(turns)
     try:
+        for turn in turns:
+            turn.start()
         while going:
             for turn in going:
                 turn.go_on()
@@ -112,8 +120,29 @@ def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Tu
             _answer(objective, grid, centre, going)
     finally:
         for turn in going:  # an interruption: let the threads end
-            turn.given_up = True
-            turn.mine.release()
+            turn.give_up()
+
+
+def keep_apart(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn], length: float) -> bool:
+    """Whether each of these entries moves the outputs of its own row and no other, to the bit.
+
+    Of every two rows, one is moved without the other once: those whose number has a bit set, and those where it is not.
+    """
+    array = objective.arrays[grid.name]
+    for bit in range((len(turns) - 1).bit_length()):
+        for value in (0, 1):
+            some = [turn for k, turn in enumerate(turns) if k >> bit & 1 == value]
+            indices = [turn.index for turn in some]
+            base = array.reshape(-1)[indices]
+            move = np.maximum(np.abs(base), length)
+            values = (
+                objective.moved({grid.name: replaced(array, indices, base + part * move)}) for part in (0.1, 1e-3)
+            )
+            found = next((one for one in values if one is not None), None)
+            others = ~np.isin(grid.owner, [turn.row for turn in some])
+            if found is None or (found[others] != centre[others]).any():
+                return False
+    return True
 
 
 def _answer(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:

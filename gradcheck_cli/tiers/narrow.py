@@ -70,12 +70,12 @@ def without(spans: Spans, part: Spans) -> Spans:
 class Narrowing:
     """Narrows the suspicious rows of one array. `found` are entries (row, column) that are wrong as far as probes tell.
 
-    `bounds` are the largest residuals that were accepted of each row, `left` the number of elements in blocks that
-    were not narrowed because mistakes are everywhere.
+    `bounds` are the largest residuals that were accepted of each row, `waiting` the blocks that were not narrowed because
+    mistakes are everywhere.
     """
 
     def __init__(self, probes: Probes, seen: Seen, steps: Array) -> None:
-        self.probes, self.steps = probes, steps
+        self.probes, self.steps, self.whole = probes, steps, seen.bound
         self.bounds = np.where(seen.suspicious, 0.0, np.maximum(seen.bound, np.abs(seen.residual) / 2))
         rows = np.flatnonzero(seen.suspicious)
         self.waiting: dict[int, list[Block]] = {
@@ -90,11 +90,6 @@ class Narrowing:
         while self.waiting and not self._spread():
             self._round()
 
-    @property
-    def left(self) -> int:
-        """The elements of the blocks that were not narrowed."""
-        return sum(block.size for blocks in self.waiting.values() for block in blocks)
-
     def _spread(self) -> bool:
         count, (few, share) = len(self.found), SPREAD
         return count >= MOST or (count >= few and count > share * (count + self.cleared))
@@ -105,7 +100,8 @@ class Narrowing:
         seen = self.probes.look([tile for block in asked for tile in block.asks()], self.steps)
         for block in asked:
             residual = float("nan") if seen is None else float(seen.residual[block.row])
-            bound = float("inf") if seen is None else float(seen.bound[block.row])
+            # no part is less certain than the whole, though fewer slopes to measure curvature by may say so
+            bound = float("inf") if seen is None else float(min(seen.bound[block.row], self.whole[block.row]))
             if block.part is None:
                 self.waiting[block.row].append(self._located(block, residual, bound))
             else:
@@ -135,16 +131,22 @@ class Narrowing:
         return replace(block, part=block.half(), locate=False)
 
     def _divided(self, block: Block, residual: float, bound: float) -> None:
-        """Keep what is suspicious of the part that was probed and of the rest, whose residual is the difference."""
+        """Keep what is suspicious of the part that was probed and of the rest, whose residual is the difference.
+
+        The bound on that is larger. Where it may hide something, the rest is probed by itself.
+        """
         assert block.part is not None
         rest = without(block.spans, block.part)
         halved = len(rest) and abs(2 * sum(b - a for a, b in rest) - block.size) <= 1
         part = Block(block.row, block.part, residual, bound)
         other = Block(block.row, rest, block.residual - residual, block.bound + bound, locate=bool(halved))
+        doubtful = abs(other.residual) > bound or not part.suspicious
         for one in (other, part):
             if not one.size:
                 continue
-            if not one.suspicious:
+            if one is other and doubtful and not one.suspicious:
+                self.waiting[block.row].append(replace(one, part=rest))
+            elif not one.suspicious:
                 self._accept(one)
             elif one.size == 1:
                 self.found.append((one.row, one.spans[0][0]))

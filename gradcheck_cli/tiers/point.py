@@ -18,7 +18,7 @@ from gradcheck_cli.spec import Difference
 from gradcheck_cli.values import dataclass
 
 VISIT = 2  # evaluations for each element
-DENSE = 200  # bytes for each element: the columns of its sheet and what is computed of them on the way
+DENSE = 280  # bytes for each element: the columns of its sheet and what is computed of them on the way
 
 
 class Once:

@@ -19,11 +19,11 @@ from gradcheck_cli.numeric.objective import Ledger, Objective
 from gradcheck_cli.numeric.probes import Probes, Seen
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap
-from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns
+from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
 from gradcheck_cli.tiers.climb import PROVEN
 from gradcheck_cli.tiers.narrow import Narrowing
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, PASS, Among, Scene, Searched, Sheet
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
@@ -39,7 +39,7 @@ class Search:
         self.point, self.name, self.objective, self.judge = point, name, point.objective, judge
         flat = self.objective.arrays[name].reshape(-1)
         sample = point.analytic[name][:: max(1, flat.size // SAMPLE)]
-        self.proven = 0
+        self.proven, self.apart = 0, True
         self.among = Among(ordinary_length(flat), typical_slope(sample))
         self.objective.ledger.phase = "structure"
         self.grid = sort_out(self.objective, name, self.among.length, point.centre)
@@ -61,16 +61,23 @@ class Search:
             self.objective, grid, point.noise, point.centre, point.analytic[self.name], point.rounding.bound[self.name]
         )
         seen, steps = self._look(probes)
-        if seen is not None and not seen.leaks:
-            narrowing = Narrowing(probes, seen, steps)
+        narrowing = Narrowing(probes, seen, steps) if seen is not None and not seen.leaks else None
+        if narrowing is not None:
             narrowing.run()
-            sheet = self._judged(sorted(narrowing.found))
-            if not grid.axes or (sheet.outcome != PASS).all():
-                return self._told(sheet, probes, narrowing)
-        if not grid.axes:
-            return self._told(self._judged([]), probes, None)
+        if narrowing is not None or not grid.axes:
+            found = sorted({*self._broken(probes), *(narrowing.found if narrowing else ())})
+            sheet = self._judged(found)
+            if sheet is not None and (not grid.axes or (sheet.outcome != PASS).all()):
+                if seen is not None:
+                    _doubt(sheet, probes.resolution(seen.bound)[[row for row, _ in found]])
+                return self._told(sheet, found, probes, narrowing)
         self.grid = Grid(self.objective, self.name, {})
         return self.run()
+
+    def _broken(self, probes: Probes) -> list[tuple[int, int]]:
+        """Elements whose analytic value is not finite, which need no search; a few where they are many."""
+        count = len(probes.broken)
+        return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else TOGETHER]]
 
     def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
         """Probe everything; rows that are suspicious or not resolved are looked at with smaller steps, too."""
@@ -97,42 +104,60 @@ class Search:
     def _coarse(self, probes: Probes, seen: Seen) -> Array:
         return np.asarray(~(probes.resolution(seen.bound) <= FINE * self._reference(probes)))
 
-    def _told(self, sheet: Sheet, probes: Probes, narrowing: Narrowing | None) -> Sheet:
+    def _told(
+        self, sheet: Sheet, found: Sequence[tuple[int, int]], probes: Probes, narrowing: Narrowing | None
+    ) -> Sheet:
         """The sheet of the visited elements with what is covered beside them."""
-        grid = self.grid
-        indices = np.array([grid.place(*place) for place in sorted(narrowing.found)] if narrowing else [], dtype=int)
-        covered, resolution = 0, float("inf")
+        grid, covered, resolution = self.grid, 0, float("inf")
         if narrowing is not None:
+            left = self._left(found, probes, narrowing)
             reached = probes.resolution(narrowing.bounds)
-            fine = reached <= COARSEST * self._reference(probes)
-            lost = np.zeros(grid.rows, int)
-            for row, _ in narrowing.found:
-                lost[row] += 1
-            for row, blocks in narrowing.waiting.items():
-                lost[row] += sum(block.size for block in blocks)
-            covered = int((grid.columns - lost)[fine].sum())
-            resolution = float(reached[fine].max(initial=0.0))
+            fine = (reached <= COARSEST * self._reference(probes)) & (left > 0)
+            covered, resolution = int(left[fine].sum()), float(reached[fine].max()) if fine.any() else resolution
+        indices = np.array([grid.place(*place) for place in found], dtype=int)
         return replace(sheet, searched=Searched(indices, grid.rows * grid.columns, covered, resolution))
+
+    def _left(self, found: Sequence[tuple[int, int]], probes: Probes, narrowing: Narrowing) -> Array:
+        """The elements of each row that moved and were not suspicious."""
+        left = np.full(self.grid.rows, self.grid.columns)
+        if probes.still is not None:
+            left -= probes.still.sum(axis=1)
+        for row, column in found:
+            left[row] -= probes.still is None or not probes.still[row, column]
+        for row, blocks in narrowing.waiting.items():
+            left[row] -= sum(block.size for block in blocks)
+        return np.maximum(left, 0)
 
     def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
-        found = self._judged([self.grid.find(row) for row in rows])
+        places = [self.grid.find(row) for row in rows]
+        found = self._judged(places) or self._judged(places)  # the second time one by one
         for column in COLUMNS:
             getattr(sheet, column)[list(rows)] = getattr(found, column)
 
-    def _judged(self, places: Sequence[tuple[int, int]]) -> Sheet:
-        """Single elements by the full method, those of different rows at once."""
+    def _judged(self, places: Sequence[tuple[int, int]]) -> Sheet | None:
+        """Single elements by the full method, those of different rows at once; None if these turn out to mix."""
         self.objective.ledger.phase = "visited"
         sheets: dict[tuple[int, int], Sheet] = {}
         waiting = list(places)
         while waiting:
-            batch = list({place[0]: place for place in reversed(waiting)}.values())
+            batch = list({place[0]: place for place in reversed(waiting)}.values()) if self.apart else waiting[:1]
             # what the first of many go through is spared the others
             batch = batch[: PROVEN if not sheets and self.proven < PROVEN and len(batch) > TOGETHER else MOST]
             waiting = [place for place in waiting if place not in batch]
-            in_turns(self.objective, self.grid, self.point.centre, [self._turn(place, sheets) for place in batch])
+            turns = [self._turn(place, sheets) for place in batch]
+            in_turns(self.objective, self.grid, self.point.centre, turns)
+            self.apart = self.apart and self._kept_apart(turns, [sheets[place] for place in batch])
+            if len(batch) > 1 and not self.apart:
+                return None
             self.proven += sum(int((sheets[place].outcome == FAIL).sum()) for place in batch)
         return joined(self.name, [sheets[place] for place in places])
+
+    def _kept_apart(self, turns: Sequence[Turn], sheets: Sequence[Sheet]) -> bool:
+        """Whether judging them at once was right. What passes has agreed with its gradient by itself."""
+        if len(turns) < 2 or all((sheet.outcome == PASS).all() for sheet in sheets):
+            return True
+        return keep_apart(self.objective, self.grid, self.point.centre, turns, self.among.length)
 
     def _turn(self, place: tuple[int, int], sheets: dict[tuple[int, int], Sheet]) -> Turn:
         index = self.grid.place(*place)
@@ -154,6 +179,12 @@ class Search:
         one.outputs, one.units = objective.outputs, 1
         rounding = AnalyticNoise({self.name: point.rounding.bound[self.name][pick]}, point.rounding.unit)
         return replace(point, objective=one, analytic={self.name: point.analytic[self.name][pick]}, rounding=rounding)
+
+
+def _doubt(sheet: Sheet, resolution: Array) -> None:
+    """An error that probes and the element's own difference agree on is not small, though that alone would grant it."""
+    seen = (sheet.outcome == PASS) & (np.abs(sheet.analytic - sheet.numeric) > resolution[:, None])
+    sheet.outcome[seen], sheet.reason[seen] = INCONCLUSIVE, "marginal"
 
 
 def joined(name: str, sheets: Sequence[Sheet]) -> Sheet:
