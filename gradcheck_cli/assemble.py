@@ -18,6 +18,8 @@ from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 from gradcheck_cli.values import dataclass, field
 
+MANY = 64  # times as many values as are asked for, from which on their largest are sought by parts
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -104,16 +106,27 @@ def _excess(errors: Array, limits: Array) -> Array:
 
 def worst_first(codes: Array, excess: Array, count: int) -> Array:
     """The places of the so many worst elements: by outcome, then by excess, then in their order."""
-    chosen: list[Array] = []
+    chosen = [np.zeros(0, int)]
     for code in range(int(codes.max(initial=PASS)), -1, -1):
         missing = count - sum(map(len, chosen))
-        places = np.flatnonzero(codes == code) if missing else np.zeros(0, int)
-        values = excess[places]
-        if len(places) > missing > 0:  # only those that are as bad as the last one to be shown need sorting
-            worst = values >= np.partition(values, len(values) - missing)[len(values) - missing]
-            places, values = places[worst], values[worst]
-        chosen.append(places[np.argsort(-values, kind="stable")][:missing])
+        alike = codes == code
+        if missing and alike.all():
+            return _largest(excess, missing)
+        places = np.flatnonzero(alike) if missing else chosen[0]
+        chosen.append(places[_largest(excess[places], missing)])
     return np.concatenate(chosen)
+
+
+def _largest(values: Array, count: int) -> Array:
+    """The places of the so many largest values, the largest first, those that are equal in their order."""
+    places = np.arange(len(values))
+    if len(values) > count > 0:  # only those that are as large as the last one to be shown need sorting
+        tops = values
+        if len(values) > MANY * count:  # the largest of enough parts tell a value that so many of them reach
+            parts = MANY // 4 * count
+            tops = values[: len(values) // parts * parts].reshape(parts, -1).max(axis=1)
+        places = np.flatnonzero(values >= np.partition(tops, len(tops) - count)[len(tops) - count])
+    return np.asarray(places[np.argsort(-values[places], kind="stable")][:count])
 
 
 def _element(where: tuple[Judged, Sheet], k: int, view: str) -> Element:
@@ -184,7 +197,7 @@ def resolution_of(judged: Sequence[Judged], view: str) -> Resolution | None:
 def _resolutions(sheet: Sheet) -> Array:
     """The resolution of every element; at a kink, where any subgradient is right, there is none to speak of."""
     known = np.fmin(sheet.resolution, np.inf)  # what is not a number is infinite
-    known[sheet.outcome == KINK] = 0.0
+    np.copyto(known, 0.0, where=sheet.outcome == KINK)
     return np.asarray(known)
 
 

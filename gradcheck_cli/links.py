@@ -58,7 +58,7 @@ def by_links(
     if fine is not None:
         low = Objective(bench.layer, bench.arrays, bench.cotangent, spec.view, bench.ledger)
         low.several = bench.several
-        judge_rounding(low, point, sheets, spec.dtype)
+        sheets = tuple(judge_rounding(low, point, sheets, spec.dtype))
     seen = f"judged link by link; a directional probe of the whole chain agrees to {_power_of_ten(probe.resolution)}"
     judged = Judged(
         point=number,

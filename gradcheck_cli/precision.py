@@ -21,14 +21,18 @@ from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import FAIL, PASS, Sheet
 
 
-def judge_rounding(low: Objective, point: Point, sheets: list[Sheet], dtype: str) -> None:
-    """Compare the low-precision gradient, whose formula is judged already, with the float64 one."""
+def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> list[Sheet]:
+    """Compare the low-precision gradient, whose formula is judged already, with the float64 one.
+
+    The sheets come back; those of a search with the elements whose rounding is wrong.
+    """
     wrt, unit = [sheet.name for sheet in sheets], float(np.finfo(dtype).eps) / 2
     analytic = analytic_values(low, wrt)
     rounding = measure_analytic(low, wrt, analytic, unit)
-    for k, sheet in enumerate(sheets):
+    whole = list(sheets)
+    for k, sheet in enumerate(whole):
         if sheet.searched is not None:
-            sheet = sheets[k] = _joined_by(sheet, low, point, analytic[sheet.name], rounding.bound[sheet.name], dtype)
+            sheet = whole[k] = _joined_by(sheet, low, point, analytic[sheet.name], rounding.bound[sheet.name], dtype)
         visited: Any = slice(None) if sheet.searched is None else sheet.searched.indices
         length = lengths(low.arrays[sheet.name].reshape(-1))[visited]
         natural, bound = natural_slope(point.noise, length), rounding.bound[sheet.name][visited]
@@ -37,6 +41,7 @@ def judge_rounding(low: Objective, point: Point, sheets: list[Sheet], dtype: str
         wrong &= sheet.outcome == PASS
         sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
         sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], coarse[wrong]
+    return whole
 
 
 def _joined_by(sheet: Sheet, low: Objective, point: Point, coarse: Array, bound: Array, dtype: str) -> Sheet:
@@ -44,6 +49,7 @@ def _joined_by(sheet: Sheet, low: Objective, point: Point, coarse: Array, bound:
     from gradcheck_cli.tiers.search import MOST, joined  # which small runs never need
 
     x, searched = low.arrays[sheet.name].reshape(-1), sheet.searched
+    assert searched is not None
     exact, usual, found = point.analytic[sheet.name], ordinary_length(x), [np.zeros(0, int)]
     typical = typical_slope(exact)
     for part in slabs(x.size):

@@ -252,7 +252,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     if fine is not None:
         low = Objective(setting.layer, bench.arrays, bench.cotangent, spec.view, setting.ledger)
         low.several = bench.several
-        judge_rounding(low, point, sheets, spec.dtype)
+        sheets = judge_rounding(low, point, sheets, spec.dtype)
     evidence = Evidence(setting.layer, work.arrays, work.outputs, work.cotangent, spec.view, tuple(sheets))
     return Judged(
         point=number,

@@ -17,8 +17,10 @@ SHORT, MANY = 32, 4096
 
 def normalised_exp(z: Array, axis: int) -> Array:
     """exp(z) / Σ exp(z) along the axis, without overflow. The shift cancels, so it counts as a constant."""
-    e = np.exp(z - z.real.max(axis=axis, keepdims=True))
-    return np.asarray(e / e.sum(axis=axis, keepdims=True))
+    e = np.subtract(z, z.real.max(axis=axis, keepdims=True))
+    np.exp(e, out=e)  # in place: fresh memory costs as much again
+    e /= e.sum(axis=axis, keepdims=True)
+    return np.asarray(e)
 
 
 def log_sum_exp(z: Array, axis: int) -> Array:

@@ -14,6 +14,8 @@ from gradcheck_cli.layer import Array, ArrayError, OptionError, Shape
 
 Index: TypeAlias = tuple[EllipsisType | slice, ...]
 
+TILE = 16  # rows that the kernels of a BLAS take at a time, or a multiple of what they take
+
 
 def each_axis(option: str, value: int | tuple[int, ...], rank: int, least: int) -> Shape:
     """Spread an option over `rank` axes: one integer for all of them, or one for each."""
@@ -122,12 +124,21 @@ class Windows:
 
 
 def correlate(windows: Windows, groups: int, x: Array, W: Array) -> Array:
-    """Slide W (K, O, C/groups, *kernel) over x (K, N, C, *sizes): y (K, N, O, *places)."""
-    places, (stack, batch) = windows.places(x.shape[3:]), x.shape[:2]
-    inner, out = math.prod(W.shape[2:]), W.shape[1]
+    """Slide W (K, O, C/groups, *kernel) over x (K, N, C, *sizes): y (K, N, O, *places).
+
+    Small products of matrices leave the processor idle. One for all of a stack of W does not, but it rounds all copies
+    alike only if each of them fills whole tiles.
+    """
+    places, (stack, batch), (copies, out) = windows.places(x.shape[3:]), x.shape[:2], W.shape[:2]
+    inner, count = math.prod(W.shape[2:]), out // groups
     columns = windows.view(x).reshape(stack, batch, groups, inner, math.prod(places))
-    y = W.reshape(W.shape[0], 1, groups, out // groups, inner) @ columns
-    return np.asarray(y.reshape(y.shape[0], batch, out, *places))
+    weights = W.reshape(copies, 1, groups, count, inner)
+    if stack == 1 < copies and count % TILE == 0:
+        y = weights[:, 0].swapaxes(0, 1).reshape(groups, copies * count, inner) @ columns[0]
+        y = y.reshape(batch, groups, copies, count, -1).transpose(2, 0, 1, 3, 4)
+    else:
+        y = weights @ columns
+    return np.asarray(y.reshape(len(y), batch, out, *places))
 
 
 def spread(windows: Windows, groups: int, y: Array, W: Array, sizes: Shape) -> Array:

@@ -69,6 +69,17 @@ class Grid:
             parts.append(row.reshape(-1))
         return np.concatenate(parts)
 
+    def outputs(self, row: int) -> Array:
+        """The flat outputs that a row moves."""
+        order, starts = self._ordered
+        return order[starts[row] : starts[row + 1]]
+
+    @cached_property
+    def _ordered(self) -> tuple[Array, Array]:
+        """The outputs sorted by their rows, and where those of each row start."""
+        order = np.argsort(self.owner, kind="stable")
+        return order, np.searchsorted(self.owner[order], np.arange(self.rows + 1))
+
     def gather(self, terms: Array) -> Array:
         """Contract terms (n, outputs) to rows (n, rows)."""
         mine = self.owner >= 0

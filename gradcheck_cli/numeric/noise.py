@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.fine import displacement, moves_of
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.values import dataclass
@@ -34,8 +35,6 @@ PRECISIONS: dict[float, np.dtype[Any]] = {
     UNIT32: np.dtype(np.float32),
     UNIT64: np.dtype(np.float64),
 }
-KEPT = 2**16  # elements of an array up to which its fine directions are kept
-HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -60,39 +59,24 @@ class Noise:
             ratio = self.total / self.magnitude
         return np.maximum(self.unit, np.where(self.magnitude > 0, ratio, self.unit))
 
+    def of_some(self, outputs: Array, magnitude: float) -> Noise:
+        """The noise of some outputs, contracted to one unit, in the VJP view; with their own sum of |weight output|."""
+        weighted, largest = self.weighted[outputs], float(self.weighted.max(initial=0.0)) or 1.0
+        mine, whole = (float(((part / largest) ** 2).sum()) for part in (weighted, self.weighted))
+        return replace(
+            self,
+            sigma=self.sigma[outputs],
+            weighted=weighted,
+            total=self.total * np.sqrt(mine / whole) if whole else self.total,
+            magnitude=np.array([magnitude]),
+            ulp=self.ulp[outputs],
+        )
+
     def of_unit(self, unit: int) -> Noise:
         """The noise of one output, as the whole noise of a function with that output only."""
         pick = slice(unit, unit + 1)
         arrays = {name: getattr(self, name)[pick] for name in ("sigma", "weighted", "total", "magnitude", "ulp")}
         return replace(self, **arrays)
-
-
-def _moves(objective: Objective, name: str, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    """The fine direction of one array; what takes little memory is kept, for forward and the VJP take the same."""
-    moves = objective.fine.get((name, scale, dtype))
-    if moves is None:
-        moves = displacement(objective.arrays[name], scale, dtype)
-        if moves.size <= KEPT:
-            objective.fine[name, scale, dtype] = moves
-    return moves
-
-
-def displacement(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    """A fine direction: each entry moves outwards by an odd number, in [scale, 2 scale], of its own ulps.
-
-    The number is hashed from |x|, so equal entries move equally and ties survive; zeros stay.
-    """
-    moves, flat = np.empty(x.size, x.dtype), x.reshape(-1)
-    for part in slabs(x.size):
-        moves[part] = _displaced(flat[part], scale, dtype)
-    return moves.reshape(x.shape)
-
-
-def _displaced(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    size = np.abs(x).astype(dtype)
-    mixed = size.astype(np.float64).view(np.uint64) * HASH >> np.uint64(32)
-    count = 2 * (mixed & np.uint64(scale // 2 - 1)) + np.uint64(scale + 1)  # scales are powers of two
-    return np.where(x == 0, 0, np.sign(x) * count.astype(x.dtype) * np.spacing(size).astype(x.dtype))
 
 
 def _beside(x: Array, steps: int, move: Array) -> Array:
@@ -114,7 +98,7 @@ def line_values(objective: Objective, wrt: Sequence[str], y0: Array, of: tuple[i
     rows = np.empty((7, len(lines), y0.size), y0.dtype)
     rows[3] = y0
     for line, scale in enumerate(lines):
-        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
+        moves = {name: moves_of(objective, name, scale, dtype) for name in wrt}
         for k in OFFSETS:
             values = objective.moved({name: _beside(start[name], k, moves[name]) for name in wrt})
             rows[k + 3, line] = y0 if values is None else values
@@ -236,7 +220,7 @@ def _own_rounding(
     """Noise of the VJP: second differences along fine lines in the arrays, and in dy, in which it is linear."""
     own = {name: np.zeros(objective.arrays[name].size) for name in wrt}
     for scale in scales(objective, LINES[dtype]):
-        moves = {name: _moves(objective, name, scale, dtype) for name in wrt}
+        moves = {name: moves_of(objective, name, scale, dtype) for name in wrt}
         right, left = (
             contracted(objective, wrt, arrays={n: _beside(objective.arrays[n], sign, moves[n]) for n in wrt})
             for sign in (1, -1)

@@ -43,8 +43,8 @@ class Objective:
 
     In the VJP view there is one unit, the contraction of all outputs with the cotangent; in the Jacobian view each
     output is a unit of its own. `weights` are the flat cotangent, or ones. It `lends` large arrays where user code is
-    known to leave them alone; where it is `costly`, noise is measured along fewer lines, whose directions `fine` keeps;
-    `room` (bytes) is for values.
+    known to leave them alone; where it is `costly`, noise is measured along fewer lines. `room` (bytes) is for values,
+    `fine` keeps the directions of those lines.
     """
 
     def __init__(

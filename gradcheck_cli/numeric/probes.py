@@ -38,17 +38,23 @@ class Tile:
 class Seen:
     """What a probe says of each row: its residual, numeric minus analytic slope, and the bound on it without mistakes.
 
-    `leaks` says that outputs moved that no row owns: the rows are no rows.
+    `mismatch` is that of the one-sided slopes. `leaks` says that outputs moved that no row owns: the rows are no rows.
     """
 
     residual: Array
     bound: Array
+    mismatch: Array
     leaks: bool = False
 
     @property
     def suspicious(self) -> Array:
         """The rows whose residual is beyond its bound."""
         return np.asarray(~(np.abs(self.residual) <= 2 * self.bound))
+
+    @property
+    def bent(self) -> Array:
+        """The suspicious rows whose residual may be that of a kink which the probe has crossed."""
+        return self.suspicious & ~(self.mismatch < np.abs(self.residual) / 8)
 
 
 class Probes:
@@ -133,7 +139,7 @@ class Probes:
         leaks = bool((np.stack(values)[:, self.grid.owner < 0] != self.centre[self.grid.owner < 0]).any())
         slopes = self._combine(np.stack(values), steps)
         own = 2 * np.sqrt(rounding) + K * UNIT64 * np.sqrt(squares)
-        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, leaks)
+        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, slopes.mismatch[0], leaks)
 
     def _combine(self, values: Array, steps: Array) -> Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -116,13 +116,16 @@ def stack_outputs(
         objective.ledger.evaluations[objective.ledger.phase] -= evaluations
         return None
     count = len(stack)
-    whole = [part if len(part) == count else np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
-    flat = [part.reshape(count, -1) for part in whole]
-    if sum(part.shape[1] for part in flat) != objective.outputs:
+    if sum(math.prod(part.shape[1:]) for part in parts) != objective.outputs:
         return None
     if out is None:
-        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in flat)))
-    return np.concatenate(flat, axis=1, out=out)
+        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in parts)))
+    place = 0
+    for part in parts:  # whatever order its axes have in memory, it is copied once
+        size = math.prod(part.shape[1:])
+        np.copyto(out[:, place : place + size].reshape(count, *part.shape[1:]), part)
+        place += size
+    return out
 
 
 def stacks_agree(objective: Objective, wrt: Sequence[str], centre: Array, noise: Noise) -> bool:

@@ -121,7 +121,7 @@ class Detector:
         alone = _middle(count)
         if all(b is None or np.array_equal(along(part, b), alone) for b, part in zip(places, seen, strict=True)):
             return self._separable(axis, places)
-        return self._local(axis, places) if count <= SLICES else None
+        return self._local(axis, places, seen) if count <= SLICES else None
 
     def _follows(self, changed: Array, count: int, taken: set[int]) -> int | None:
         """The output axis along which the least of an output moved, if that is little."""
@@ -157,28 +157,58 @@ class Detector:
                 return b
         return None
 
-    def _local(self, axis: int, places: list[int | None]) -> AxisMap | None:
-        """Move the slices one by one, then random halves: nothing may move outside the reach found."""
-        count = self.x.shape[axis]
-        shapes = self.objective.shapes
+    def _local(self, axis: int, places: list[int | None], middle: list[Array]) -> AxisMap | None:
+        """Slices whose reach is short and, as a rule, as wide as that of the middle one; else they move one by one."""
+        count, known = self.x.shape[axis], list(zip(places, middle, strict=True))
+        spans = [0 if b is None else int(np.ptp(np.flatnonzero(along(part, b)))) + 1 for b, part in known]
+        sizes = [0 if b is None else part.shape[b] for b, part in known]
+        period = max(-(-(span + 2) * count // size) for span, size in zip(spans, sizes, strict=True) if size)
+        reach = self._reach(axis, places, period) if period < count else None
+        if reach is None or any(_wider(table, span + 1) for table, span in zip(reach, spans, strict=True)):
+            reach = self._reach(axis, places, count)
+        if reach is None:
+            return None
+        colours = colour([table for table in reach if table is not None])
+        return AxisMap(axis, tuple(places), reach, colours) if 2 * len(colours) <= count else None
+
+    def _reach(self, axis: int, places: list[int | None], period: int) -> tuple[Array | None, ...] | None:
+        """Move every so many-th slice, each taken to reach what is next to it, then random halves.
+
+        None where anything moves outside the reach found.
+        """
+        count, shapes = self.x.shape[axis], self.objective.shapes
         reach = [None if b is None else np.zeros((count, shapes[k][b]), bool) for k, b in enumerate(places)]
+        sets = np.arange(count) % period == np.arange(period)[:, None]
         halves = np.random.default_rng(2).random((4, count)) < 0.5
-        for chosen, seen in self.tried(axis, np.concatenate([np.eye(count, dtype=bool), halves])):
+        for chosen, seen in self.tried(axis, np.concatenate([sets, halves])):
             if seen is None:
                 return None
-            single = chosen.sum(axis=1) == 1
             for place, table, part in zip(places, reach, seen, strict=True):
                 if place is not None and table is not None:
-                    table[np.argmax(chosen[single], axis=1)] |= along(part[single], 0, place + 1)
+                    _claim(table, chosen, along(part, 0, place + 1), period)
                 if part.any() and (table is None or _strays(part, place, chosen @ table)):
                     return None
-        colours = colour([table for table in reach if table is not None])
-        return AxisMap(axis, tuple(places), tuple(reach), colours) if 2 * len(colours) <= count else None
+        return tuple(reach)
 
 
 def _middle(count: int) -> Array:
     """The middle one of so many slices."""
     return np.asarray(np.arange(count) == count // 2)
+
+
+def _claim(reach: Array, sets: Array, moved: Array, period: int) -> None:
+    """Give what each set of slices moved to the next of them, where these are far enough apart to tell."""
+    count, size = reach.shape
+    for chosen, changed in zip(sets, moved, strict=True):
+        members, places = np.flatnonzero(chosen), np.flatnonzero(changed)
+        if np.diff(members).min(initial=count) >= period:
+            away = np.abs((places[:, None] + 0.5) / size - (members + 0.5) / count)
+            reach[members[away.argmin(axis=1)], places] = True
+
+
+def _wider(reach: Array | None, most: int) -> bool:
+    """Whether a slice reaches over more indices than so many."""
+    return reach is not None and any(np.ptp(np.flatnonzero(row)) >= most for row in reach if row.any())
 
 
 def _strays(changed: Array, place: int | None, allowed: Array) -> bool:

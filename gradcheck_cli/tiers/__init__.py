@@ -52,8 +52,10 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
         scene = Scene(point, name)
         found = first.sweep_together(scene, Groups(scene.objective, name, search.structure))
         if found is not None:
-            weak = np.flatnonzero(scene.sheet.weak.any(axis=1))
-            search.settle(scene.sheet, sorted({*(row for row, _ in found), *weak.tolist()}))
+            scene.maps = search.structure
+            search.settle_most(scene.sheet, [row for row, _ in found])
+            if point.rule.automatic:
+                last.cross_examine(scene)
             last.tied_kinks(scene)
             return scene.sheet
     return search.run()

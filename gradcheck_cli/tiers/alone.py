@@ -6,6 +6,8 @@ once: a hundred of them cost as many evaluations as one.
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -21,13 +23,13 @@ Ask = Callable[[Any], Array | None]
 
 
 class Alone:
-    """A layer as a function of one entry of one array. `ask` evaluates it: the outputs, flat, for a value."""
+    """A layer as a function of one entry of one array: its outputs at `mine`, flat, which `ask` evaluates."""
 
-    def __init__(self, objective: Objective, name: str, index: int, ask: Ask) -> None:
-        self.objective, self.name, self.index, self.ask = objective, name, index, ask
+    def __init__(self, objective: Objective, name: str, index: int, mine: Array, ask: Ask) -> None:
+        self.objective, self.name, self.index, self.mine, self.ask = objective, name, index, mine, ask
         self.known: dict[Any, Array | None] = {}
 
-    def forward(self, **arrays: Array) -> tuple[Array, ...]:
+    def forward(self, **arrays: Array) -> Array:
         """The outputs at another value of the entry."""
         value = arrays[self.name][0]
         key = (value.dtype, value)
@@ -36,11 +38,12 @@ class Alone:
         found = self.known[key]
         if found is None:
             raise ArithmeticError("forward can't be evaluated there")
-        return parted(found, self.objective)
+        return found
 
-    def vjp(self, dy: Any, **arrays: Array) -> Mapping[str, Array]:
+    def vjp(self, dy: Array, **arrays: Array) -> Mapping[str, Array]:
         """The gradient with respect to the entry."""
-        flat = np.concatenate([np.ravel(part) for part in (dy if isinstance(dy, tuple) else (dy,))])
+        flat = self.objective.cotangent.copy()
+        flat[self.mine] = dy
         value = arrays[self.name]
         moved = self.objective.arrays | {self.name: replaced(self.objective.arrays[self.name], [self.index], value)}
         gradient = np.asarray(self.objective.vjp(flat, moved)[self.name])
@@ -54,18 +57,12 @@ def replaced(array: Array, indices: Sequence[int], values: Array) -> Array:
     return changed
 
 
-def parted(flat: Array, objective: Objective) -> tuple[Array, ...]:
-    """Flat outputs in their shapes."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in objective.shapes])
-    return tuple(part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), objective.shapes, strict=True))
-
-
 class Turn(threading.Thread):
-    """A judgement that runs only while it is its turn, and waits for what it asks."""
+    """A judgement that runs only while it is its turn, and waits for the outputs at `outputs` that it asks for."""
 
-    def __init__(self, place: tuple[int, int], job: Callable[[Ask], None]) -> None:
+    def __init__(self, row: int, index: int, outputs: Array, job: Callable[[Ask], None]) -> None:
         super().__init__(daemon=True)
-        self.row, self.index = place
+        self.row, self.index, self.outputs = row, index, outputs
         self.job = job
         self.question: Any = None
         self.answer: Array | None = None
@@ -107,7 +104,7 @@ class Turn(threading.Thread):
             raise self.error
 
 
-def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
+def in_turns(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> None:
     """Run judgements of elements of different rows; each round of their questions is one evaluation."""
     going = list(turns)
     try:
@@ -117,7 +114,7 @@ def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Tu
             for turn in going:
                 turn.go_on()
             going = [turn for turn in going if not turn.over]
-            _answer(objective, grid, centre, going)
+            _answer(objective, grid, going)
     finally:
         for turn in going:  # an interruption: let the threads end
             turn.give_up()
@@ -126,26 +123,25 @@ def in_turns(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Tu
 def keep_apart(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn], length: float) -> bool:
     """Whether each of these entries moves the outputs of its own row and no other, to the bit.
 
-    Of every two rows, one is moved without the other once: those whose number has a bit set, and those where it is not.
+    Each takes part in half of the evaluations, no two in the same ones: either moves once without the other.
     """
     array = objective.arrays[grid.name]
-    for bit in range((len(turns) - 1).bit_length()):
-        for value in (0, 1):
-            some = [turn for k, turn in enumerate(turns) if k >> bit & 1 == value]
-            indices = [turn.index for turn in some]
-            base = array.reshape(-1)[indices]
-            move = np.maximum(np.abs(base), length)
-            values = (
-                objective.moved({grid.name: replaced(array, indices, base + part * move)}) for part in (0.1, 1e-3)
-            )
-            found = next((one for one in values if one is not None), None)
-            others = ~np.isin(grid.owner, [turn.row for turn in some])
-            if found is None or (found[others] != centre[others]).any():
-                return False
+    count = next(n for n in itertools.count(2) if math.comb(n, n // 2) >= len(turns))
+    parts = list(zip(itertools.combinations(range(count), count // 2), turns, strict=False))
+    for k in range(count):
+        some = [turn for part, turn in parts if k in part]
+        indices = [turn.index for turn in some]
+        base = array.reshape(-1)[indices]
+        move = np.maximum(np.abs(base), length)
+        values = (objective.moved({grid.name: replaced(array, indices, base + part * move)}) for part in (0.1, 1e-3))
+        found = next((one for one in values if one is not None), None)
+        others = ~np.isin(grid.owner, [turn.row for turn in some])
+        if found is None or (found[others] != centre[others]).any():
+            return False
     return True
 
 
-def _answer(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Turn]) -> None:
+def _answer(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> None:
     """Evaluate all questions of one kind at once; one by one where that fails, for one may lie outside the domain."""
     kinds: dict[Any, list[Turn]] = {}
     for turn in turns:
@@ -153,9 +149,8 @@ def _answer(objective: Objective, grid: Grid, centre: Array, turns: Sequence[Tur
     for alike in kinds.values():
         values = _moved(objective, grid, alike)
         for turn in alike:
-            turn.answer = values if values is not None or len(alike) == 1 else _moved(objective, grid, [turn])
-            if turn.answer is not None and len(alike) > 1:
-                turn.answer = np.where(grid.owner == turn.row, turn.answer, centre)
+            found = values if values is not None or len(alike) == 1 else _moved(objective, grid, [turn])
+            turn.answer = None if found is None else found[turn.outputs]
 
 
 def _moved(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> Array | None:

@@ -22,7 +22,7 @@ def second_opinions(scene: Scene) -> None:
     if not scene.point.rule.automatic:
         return
     scene.objective.ledger.phase = "tier3"
-    _cross_examine(scene)
+    cross_examine(scene)
     for opinion in (_complex_step, _long_double):
         scene.objective.ledger.phase = "tier3"
         if scene.sheet.open():
@@ -51,7 +51,7 @@ def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
     return second.complex_step(*args, rows, scene.length[rows])
 
 
-def _cross_examine(scene: Scene) -> None:
+def cross_examine(scene: Scene) -> None:
     """A zero that passed because a usual slope would have shown is open again if the complex step sees another.
 
     Elements that share evaluations are asked together at first, those of which something is seen then alone.

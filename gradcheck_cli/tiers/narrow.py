@@ -70,8 +70,8 @@ def without(spans: Spans, part: Spans) -> Spans:
 class Narrowing:
     """Narrows the suspicious rows of one array. `found` are entries (row, column) that are wrong as far as probes tell.
 
-    `bounds` are the largest residuals that were accepted of each row, `waiting` the blocks that were not narrowed because
-    mistakes are everywhere.
+    `bounds` are the largest residuals that were accepted of each row, `waiting` the blocks that were not narrowed,
+    because mistakes are everywhere.
     """
 
     def __init__(self, probes: Probes, seen: Seen, steps: Array) -> None:

@@ -28,6 +28,7 @@ from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Se
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
 TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
+SHARE = 8  # mistakes are everywhere if one of so many is one
 SAMPLE = 65_536  # elements that stand for the typical slope
 COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
 
@@ -80,10 +81,10 @@ class Search:
         return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else TOGETHER]]
 
     def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
-        """Probe everything; rows that are suspicious or not resolved are looked at with smaller steps, too."""
+        """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps."""
         everything, steps = list(probes.everything()), np.full(self.grid.rows, probes.step)
         seen = probes.look(everything, steps)
-        coarse = np.ones(self.grid.rows, bool) if seen is None else self._coarse(probes, seen) | seen.suspicious
+        coarse = np.ones(self.grid.rows, bool) if seen is None else self._coarse(probes, seen) | seen.bent
         if not coarse.any() or (seen is not None and seen.leaks):
             return seen, steps
         closer = probes.look(everything, steps / CLOSER)
@@ -93,6 +94,7 @@ class Search:
         chosen = Seen(
             np.where(better, closer.residual, seen.residual),
             np.where(better, closer.bound, seen.bound),
+            np.where(better, closer.mismatch, seen.mismatch),
             seen.leaks or closer.leaks,
         )
         return chosen, np.where(better, steps / CLOSER, steps)
@@ -126,7 +128,14 @@ class Search:
             left[row] -= probes.still is None or not probes.still[row, column]
         for row, blocks in narrowing.waiting.items():
             left[row] -= sum(block.size for block in blocks)
-        return np.maximum(left, 0)
+        return np.asarray(np.maximum(left, 0))
+
+    def settle_most(self, sheet: Sheet, rows: Sequence[int]) -> None:
+        """Judge entries of a sheet of the whole array, or a few of them if mistakes are everywhere."""
+        few = rows[:: len(rows) // MOST + 1]
+        self.settle(sheet, few)
+        if len(few) == len(rows) or SHARE * int((sheet.outcome[few] == FAIL).sum()) <= len(few):
+            self.settle(sheet, sorted({*rows} - {*few}))
 
     def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
@@ -145,8 +154,8 @@ class Search:
             # what the first of many go through is spared the others
             batch = batch[: PROVEN if not sheets and self.proven < PROVEN and len(batch) > TOGETHER else MOST]
             waiting = [place for place in waiting if place not in batch]
-            turns = [self._turn(place, sheets) for place in batch]
-            in_turns(self.objective, self.grid, self.point.centre, turns)
+            turns = [self._turn(place, sheets, len(batch) > 1) for place in batch]
+            in_turns(self.objective, self.grid, turns)
             self.apart = self.apart and self._kept_apart(turns, [sheets[place] for place in batch])
             if len(batch) > 1 and not self.apart:
                 return None
@@ -159,26 +168,34 @@ class Search:
             return True
         return keep_apart(self.objective, self.grid, self.point.centre, turns, self.among.length)
 
-    def _turn(self, place: tuple[int, int], sheets: dict[tuple[int, int], Sheet]) -> Turn:
+    def _turn(self, place: tuple[int, int], sheets: dict[tuple[int, int], Sheet], apart: bool) -> Turn:
+        """The judgement of one element, by the outputs of its row, or by all of them if it is judged by itself."""
         index = self.grid.place(*place)
+        outputs = self.grid.outputs(place[0]) if apart else np.arange(self.objective.outputs)
 
         def job(ask: Ask) -> None:
-            scene = Scene(self._alone(index, ask), self.name, self.among)
+            layer = Alone(self.objective, self.name, index, outputs, ask)
+            scene = Scene(self._alone(layer), self.name, self.among)
             scene.proven = self.proven
             sheets[place] = self.judge(scene)
 
-        return Turn((place[0], index), job)
+        return Turn(place[0], index, outputs, job)
 
-    def _alone(self, index: int, ask: Ask) -> Point:
+    def _alone(self, layer: Alone) -> Point:
         """The point as that of a layer of one entry."""
-        point, objective, pick = self.point, self.objective, slice(index, index + 1)
-        layer = Alone(objective, self.name, index, ask)
-        one = Objective(layer, {self.name: objective.arrays[self.name].reshape(-1)[pick]}, (), "vjp", Ledger())
-        one.shapes, one.dtypes, one.several, one.costly = objective.shapes, objective.dtypes, True, objective.costly
-        one.cotangent, one.weights = objective.cotangent, objective.weights
-        one.outputs, one.units = objective.outputs, 1
+        point, objective, pick, mine = self.point, self.objective, slice(layer.index, layer.index + 1), layer.mine
+        array = objective.arrays[self.name].reshape(-1)[pick]
+        one = Objective(layer, {self.name: array}, (objective.cotangent[mine],), "vjp", Ledger())
+        one.costly = objective.costly
         rounding = AnalyticNoise({self.name: point.rounding.bound[self.name][pick]}, point.rounding.unit)
-        return replace(point, objective=one, analytic={self.name: point.analytic[self.name][pick]}, rounding=rounding)
+        return replace(
+            point,
+            objective=one,
+            centre=point.centre[mine],
+            noise=point.noise.of_some(mine, float(np.abs(one.weights * point.centre[mine]).sum())),
+            analytic={self.name: point.analytic[self.name][pick]},
+            rounding=rounding,
+        )
 
 
 def _doubt(sheet: Sheet, resolution: Array) -> None:
