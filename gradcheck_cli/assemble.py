@@ -36,7 +36,7 @@ class Judged:
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong at this point, as far as could be told."""
-        wrong = any(np.isin(sheet.outcome, (FAIL, NONFINITE)).any() for sheet in self.sheets)
+        wrong = any((sheet.outcome >= FAIL).any() for sheet in self.sheets)
         return not wrong and all(finding.severity != "error" for finding in self.findings)
 
 
@@ -240,7 +240,7 @@ def step_warnings(point: Point, sheets: Sequence[Sheet], spec: CheckSpec) -> lis
     """An explicit step whose own error is above the explicit tolerance cannot show that it is kept."""
     if not point.fixed_step or spec.tolerance is None:
         return []
-    beyond = [(sheet.tier > 1) & np.isin(sheet.outcome, (PASS, INCONCLUSIVE)) for sheet in sheets]
+    beyond = [(sheet.tier > 1) & ((sheet.outcome == PASS) | (sheet.outcome == INCONCLUSIVE)) for sheet in sheets]
     late, total = sum(int(part.sum()) for part in beyond), sum(part.size for part in beyond)
     if not late:
         return []

@@ -167,8 +167,10 @@ class SoftmaxCrossEntropy:
             rows = np.ones(x.shape[:-1], x.real.dtype)
             return _weigh(smooth * target + even, self.class_weights, x), _mass(rows)
         t = one_hot(target, x.shape[-1], self.ignore_index)
-        counts = t.any(axis=-1, keepdims=True)
-        q = _weigh(np.where(counts, smooth * t.astype(x.real.dtype) + even, 0.0), self.class_weights, x)
+        q = smooth * t.astype(x.real.dtype) + even
+        if self.ignore_index is not None:
+            q = np.where(t.any(axis=-1, keepdims=True), q, 0.0)
+        q = _weigh(q, self.class_weights, x)
         return q, _mass(_weigh(t, self.class_weights, x))
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from gradcheck_cli.evidence import UNIT32, UNIT64
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.fine import moves_of
 from gradcheck_cli.numeric.objective import Objective
-from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.values import dataclass
 
 OFFSETS = (-3, -2, -1, 1, 2, 3)
@@ -34,8 +34,6 @@ PRECISIONS: dict[float, np.dtype[Any]] = {
     UNIT32: np.dtype(np.float32),
     UNIT64: np.dtype(np.float64),
 }
-KEPT = 2**16  # elements of an array up to which its fine directions are kept
-HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -80,34 +78,6 @@ class Noise:
         return replace(self, **arrays)
 
 
-def fine_moves(objective: Objective, name: str, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    """The fine direction of one array; what takes little memory is kept, for forward and the VJP take the same."""
-    moves = objective.fine.get((name, scale, dtype))
-    if moves is None:
-        moves = displacement(objective.arrays[name], scale, dtype)
-        if moves.size <= KEPT:
-            objective.fine[name, scale, dtype] = moves
-    return moves
-
-
-def displacement(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    """A fine direction: each entry moves outwards by an odd number, in [scale, 2 scale], of its own ulps.
-
-    The number is hashed from |x|, so equal entries move equally and ties survive; zeros stay.
-    """
-    moves, flat = np.empty(x.size, x.dtype), x.reshape(-1)
-    for part in slabs(x.size):
-        moves[part] = _displaced(flat[part], scale, dtype)
-    return moves.reshape(x.shape)
-
-
-def _displaced(x: Array, scale: int, dtype: np.dtype[np.floating]) -> Array:
-    size = np.abs(x).astype(dtype)
-    mixed = size.astype(np.float64).view(np.uint64) * HASH >> np.uint64(32)
-    count = 2 * (mixed & np.uint64(scale // 2 - 1)) + np.uint64(scale + 1)  # scales are powers of two
-    return np.where(x == 0, 0, np.sign(x) * count.astype(x.dtype) * np.spacing(size).astype(x.dtype))
-
-
 def beside(x: Array, steps: int, move: Array) -> Array:
     """x moved by so many steps, with no other array of its size on the way."""
     place = steps * move
@@ -127,7 +97,7 @@ def line_values(objective: Objective, wrt: Sequence[str], y0: Array, of: tuple[i
     rows = np.empty((7, len(lines), y0.size), y0.dtype)
     rows[3] = y0
     for line, scale in enumerate(lines):
-        moves = {name: fine_moves(objective, name, scale, dtype) for name in wrt}
+        moves = {name: moves_of(objective, name, scale, dtype) for name in wrt}
         for k in OFFSETS:
             values = objective.moved({name: beside(start[name], k, moves[name]) for name in wrt})
             rows[k + 3, line] = y0 if values is None else values

@@ -8,7 +8,8 @@ import numpy as np
 
 from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.noise import LINES, PRECISIONS, beside, displacement, fine_moves, scales
+from gradcheck_cli.numeric.fine import displacement, moves_of
+from gradcheck_cli.numeric.noise import LINES, PRECISIONS, beside, scales
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.values import dataclass
@@ -43,7 +44,7 @@ def _own_rounding(
     """Noise of the VJP: second differences along fine lines in the arrays, and in dy, in which it is linear."""
     own = {name: np.zeros(objective.arrays[name].size) for name in wrt}
     for scale in scales(objective, LINES[dtype]):
-        moves = {name: fine_moves(objective, name, scale, dtype) for name in wrt}
+        moves = {name: moves_of(objective, name, scale, dtype) for name in wrt}
         right, left = (
             contracted(objective, wrt, arrays={n: beside(objective.arrays[n], sign, moves[n]) for n in wrt})
             for sign in (1, -1)

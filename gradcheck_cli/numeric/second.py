@@ -23,6 +23,10 @@ class Opinion:
     uncertainty: Array
     step: Array
 
+    def behind(self, count: int) -> Opinion:
+        """That of all entries but the first ones."""
+        return Opinion(self.value[count:], self.uncertainty[count:], self.step[count:])
+
 
 def complex_step(
     objective: Objective, noise: Noise, centre: Array, name: str, indices: Array, length: Array

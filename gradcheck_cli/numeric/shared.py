@@ -205,7 +205,8 @@ def glance(
     index: int,
 ) -> tuple[Array, Estimate]:
     """Of the elements that share evaluations with one of them: their flat indices, and estimates (steps, members)."""
-    members, gather = next((group, gather) for groups, gather in together for group in groups if index in group)
+    own = ((groups[(groups == index).any(axis=1)], gather) for groups, gather in together)
+    members, gather = next((found[0], gather) for found, gather in own if len(found))
     rows, moves = np.stack([members] * len(steps)), np.stack([one[members] for one in steps])
     samples = _sampled(objective, name, rows, moves, method, noise, centre, copies, gather)
     return members, method.combine(samples)

@@ -35,13 +35,13 @@ def _trusted(scene: Scene, rows: Array, witnesses: int, together: bool = False) 
     sure = ((sheet.outcome == PASS) & ~sheet.weak).all(axis=1)
     sure[rows] = False
     settled = np.flatnonzero(sure)[:witnesses]
-    seen = _asked(scene, settled, together)
+    seen = _asked(scene, np.concatenate([settled, rows]) if together else settled, together)
     if seen is None:
         return None
     numeric, uncertainty = sheet.numeric[settled], sheet.uncertainty[settled]
-    if (np.abs(seen.value - numeric) > 2 * uncertainty + 1e-9 * np.abs(numeric)).any():
+    if (np.abs(seen.value[: len(settled)] - numeric) > 2 * uncertainty + 1e-9 * np.abs(numeric)).any():
         return None
-    return _asked(scene, rows, together)
+    return seen.behind(len(settled)) if together else _asked(scene, rows, together)
 
 
 def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
