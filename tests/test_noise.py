@@ -12,7 +12,8 @@ import pytest
 from gradcheck_cli.evidence import UNIT32, UNIT64, K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.analytic import analytic_values
-from gradcheck_cli.numeric.noise import Noise, deviation, displacement, is_single, measure
+from gradcheck_cli.numeric.fine import displacement
+from gradcheck_cli.numeric.noise import Noise, deviation, is_single, measure
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.rounding import AnalyticNoise, measure_analytic
 from tests.judging import Map, entrywise
