@@ -182,7 +182,7 @@ def test_links_of_a_chain_that_need_one_thread_have_one() -> None:
 
 
 def test_where_stacks_fail_single_calls_are_made_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "STACK_BYTES", 40_000)
+    monkeypatch.setattr(sampling, "STACK_BYTES", 80_000)
     layers = [Watched(fails=2), Watched(fails=2)]
     one, three = (run_check(spec(layer, {}, count), Rows(None)) for layer, count in zip(layers, (1, 3), strict=True))
     assert one.verdict is Verdict.PASS
