@@ -29,12 +29,13 @@ def must_fit(spec: CheckSpec, bench: Bench) -> None:
         return
     largest = max(bench.wrt, key=lambda name: bench.arrays[name].nbytes)
     array = bench.arrays[largest]
-    needed = COPIES * array.nbytes
-    if spec.view == "jacobian":
-        needed = max(needed, DENSE * array.size * sum(part.size for part in bench.outputs))
+    jacobian = spec.view == "jacobian"
+    units = sum(part.size for part in bench.outputs) if jacobian else 1
+    tables = DENSE * array.size * units if jacobian or spec.exhaustive else 0  # what is else too large is searched
+    needed = max(COPIES * array.nbytes, tables)
     if needed > spec.max_memory:
         came = f"{array.size} elements, whose check takes about {_bytes(needed)}"
-        remedy = "raise it, or check a smaller layer" + (", or use view: vjp" if spec.view == "jacobian" else "")
+        remedy = "raise it, or check a smaller layer" + (", or use view: vjp" if jacobian else "")
         raise ArrayError(largest, came, f"must fit into --max-memory, {_bytes(spec.max_memory)}; {remedy}")
 
 

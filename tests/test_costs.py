@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradcheck_cli.costs import LEAST, announced, limits_of, must_fit
+from gradcheck_cli.costs import COPIES, LEAST, announced, limits_of, must_fit
 from gradcheck_cli.layer import ArrayError
 from gradcheck_cli.numeric.objective import Ledger
 from gradcheck_cli.plumbing.bench import Bench
@@ -58,3 +58,10 @@ def test_what_cannot_fit_is_refused(view: str) -> None:
     with pytest.raises(ArrayError, match=r"W.*400 elements.*must fit into --max-memory") as refused:
         must_fit(replace(SPEC, view=view, max_memory=1000), bench())  # type: ignore[arg-type]
     assert ("use view: vjp" in str(refused.value)) == (view == "jacobian")
+
+
+def test_tables_that_can_be_searched_need_not_fit() -> None:
+    asked = replace(SPEC, max_memory=COPIES * 400 * 8)
+    must_fit(asked, bench())
+    with pytest.raises(ArrayError, match="must fit into --max-memory"):
+        must_fit(replace(asked, exhaustive=True), bench())

@@ -215,3 +215,10 @@ def test_shots_count_the_colours_and_the_other_axes() -> None:
     objective = Objective(layer, arrays, as_outputs(layer.forward(**arrays)))
     maps = detect(objective, "W", lengths(arrays["W"].reshape(-1)), objective.at(arrays))
     assert shots((7, 9), maps) == 9
+
+
+def test_a_long_array_takes_no_table_of_its_slices_by_themselves() -> None:
+    result = check(LAYERS["relu"](), x=(300_000,))  # a table of them would take 90 GB
+    assert result.error is None
+    assert result.verdict is Verdict.PASS
+    assert result.arrays[0].visited == 300_000

@@ -42,7 +42,8 @@ class Head:
             reached = np.ones((*map(len, chosen), *self.middle.shape), bool)
             for k, (one, slices) in enumerate(zip(self.maps, chosen, strict=True)):
                 reach, place = one.reach[0], one.places[0]
-                if reach is not None and place is not None:
+                if place is not None:
+                    reach = np.eye(self.middle.shape[place], dtype=bool) if reach is None else reach
                     shape = [1] * reached.ndim
                     shape[k], shape[len(chosen) + place] = len(slices), reach.shape[1]
                     reached &= reach[slices].reshape(shape)

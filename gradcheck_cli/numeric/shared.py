@@ -115,8 +115,9 @@ class Groups:
                 continue  # this output does not move with the array
             axes = string.ascii_letters[1 : 1 + len(shape)]
             formula = f"a{axes},{axes}->a{''.join(axes[place] for place in kept if place is not None)}"
-            reach = (_reach(one.reach[k], colour) for one, colour in zip(self.maps, colours, strict=True))
-            yield Contraction(part, shape, formula, tuple(reach))
+            tables = zip((one.reach[k] for one in self.maps), colours, strict=True)
+            reach = tuple(None if table is None else table[colour].astype(np.float64) for table, colour in tables)
+            yield Contraction(part, shape, formula, reach)
 
 
 def unheard(objective: Objective, together: Groups) -> Array:
@@ -125,13 +126,6 @@ def unheard(objective: Objective, together: Groups) -> Array:
     for groups, gather in together:
         found[groups] = gather(ones, np.abs(objective.weights)) == 0
     return found
-
-
-def _reach(reach: Array | None, colour: Array) -> Array | None:
-    """What each slice of a colour reaches along one axis, as ones and zeros; None where it is the slice's own index."""
-    if reach is None or (len(colour) == len(reach) == reach.shape[1] and reach.trace() == reach.sum()):
-        return None
-    return reach[colour].astype(np.float64)
 
 
 def sweep(

@@ -28,8 +28,9 @@ SLICES = 64  # the longest axis whose slices are tried one by one
 class AxisMap:
     """A structured axis of an array.
 
-    For each output, `places` has the output axis that follows it and `reach` (slices, length of that axis) what each
-    slice moves there; None where the output does not move. `colours` are sets of slices whose reach is disjoint.
+    For each output, `places` has the output axis that follows it, None where the output does not move, and `reach`
+    (slices, length of that axis) what each slice moves there, None where that is its own index. `colours` are sets of
+    slices whose reach is disjoint.
     """
 
     axis: int
@@ -146,8 +147,7 @@ class Detector:
                     places[k] = self._late(part[first], chosen[first])
                 if part.any() and _strays(part, places[k], chosen):
                     return None
-        eye = np.eye(count, dtype=bool)
-        return AxisMap(axis, tuple(places), tuple(None if place is None else eye for place in places), (index,))
+        return AxisMap(axis, tuple(places), (None,) * len(places), (index,))
 
     @staticmethod
     def _late(changed: Array, chosen: Array) -> int | None:

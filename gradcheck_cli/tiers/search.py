@@ -48,9 +48,8 @@ class Search:
     @property
     def structure(self) -> tuple[AxisMap, ...]:
         """The separable axes, for a sweep over every element."""
-        lengths = {axis: self.grid.shape[axis] for axis in self.grid.axes}
         return tuple(
-            AxisMap(axis, follows, (np.eye(lengths[axis], dtype=bool),) * len(follows), (np.arange(lengths[axis]),))
+            AxisMap(axis, follows, (None,) * len(follows), (np.arange(self.grid.shape[axis]),))
             for axis, follows in self.grid.axes.items()
         )
 
