@@ -48,7 +48,7 @@ def _asked(scene: Scene, rows: Array, together: bool) -> second.Opinion | None:
     args = (scene.objective, scene.point.noise, scene.point.centre, scene.name)
     if together:
         return second.complex_step_together(*args, scene.groups, rows, scene.length)
-    return second.complex_step(*args, rows, scene.length[rows])
+    return second.complex_step(*args, rows, scene.length, scene.head)
 
 
 def cross_examine(scene: Scene) -> None:
