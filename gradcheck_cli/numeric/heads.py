@@ -15,6 +15,7 @@ import numpy as np
 
 from gradcheck_cli.differences.method import Method, Samples
 from gradcheck_cli.layer import Array, Outputs, as_outputs
+from gradcheck_cli.numeric import sampling
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten, lent
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
@@ -24,6 +25,7 @@ from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
 
 STACK_BYTES = 2**20  # of one stack: several links make something of its size, and memory that is used again is cheap
+ENOUGH = 32  # elements from which on it pays to move them together
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,34 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
 
 
 def chunks(
-    chain: Objective, head: Head, name: str, indices: Array, steps: Array, method: Method, noise: Noise
+    objective: Objective,
+    head: Head | None,
+    name: str,
+    indices: Array,
+    steps: Array,
+    method: Method,
+    noise: Noise,
+    centre: Array,
 ) -> Iterator[Chunk]:
-    """Evaluate a method's points for some elements of an array, in order of groups; it ends early if stacks fail.
+    """Evaluate a method's points for some elements of an array: moved together in its head if it has one, else alone.
 
     `steps` has all entries of the array.
     """
+    left = np.zeros(steps.size, bool)
+    left[indices] = True
+    if head is not None and len(indices) > ENOUGH:
+        for chunk in _shared(objective, head, name, left.copy(), steps, method, noise):
+            left[chunk.indices] = False
+            yield chunk
+    rest = np.flatnonzero(left)
+    yield from sampling.chunks(objective, name, rest, steps[rest], method, noise, centre)
+
+
+def _shared(
+    chain: Objective, head: Head, name: str, wanted: Array, steps: Array, method: Method, noise: Noise
+) -> Iterator[Chunk]:
+    """The same with the elements moved together; it ends early if stacks fail."""
     x, offsets = chain.arrays[name].reshape(-1), real_if_real(np.array(method.offsets))
-    wanted = np.zeros(x.size, bool)
-    wanted[indices] = True
     for groups, reached in head.members(name):
         width = head.middle.size + x.size + reached.sum() + len(reached) * chain.outputs
         size = max(1, chain.room // (16 * len(offsets) * width))
@@ -94,8 +115,8 @@ def chunks(
             made = (places - base)[:, picked[0], picked[1], None]
             made = made.imag if np.iscomplexobj(made) else made
             missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
-            shared = chain.weights, chain.contract, noise.total, noise.relative, noise.unit
-            yield Chunk(rows[picked], Samples(made, values, still, *shared), missing)
+            args = chain.weights, chain.contract, noise.total, noise.relative, noise.unit
+            yield Chunk(rows[picked], Samples(made, values, still, *args), missing)
 
 
 def _together(head: Head, name: str, rows: Array, places: Array) -> tuple[Array, Array] | None:

@@ -12,11 +12,8 @@ from gradcheck_cli.numeric.analytic import analytic_values
 from gradcheck_cli.numeric.heads import Head
 from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
-from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.values import dataclass
-
-ENOUGH = 32  # elements from which on it pays to move them together in the head of a chain
 
 
 @dataclass(frozen=True)
@@ -43,28 +40,22 @@ def complex_step(
 ) -> Opinion | None:
     """The complex step of some elements in order; None where forward is not the same function on complex input.
 
-    `length` has all entries of the array. Where a chain has a head, the elements are moved together in it.
+    `length` has all entries of the array, `head` is that of the array in a chain.
     """
     method, steps = ComplexStep(), np.maximum(1e-30 * length, 1e-300)
-    sources = [chunks(objective, name, indices, steps[indices], method, noise, centre)]
-    if head is not None and len(indices) > ENOUGH:
-        sources.insert(0, heads.chunks(objective, head, name, indices, steps, method, noise))
-    for source in sources:
-        rows, parts = [np.zeros(0, int)], list[Estimate]()
-        for chunk in source:
-            values = chunk.samples.values
-            if chunk.missing.any() or not np.iscomplexobj(values):
-                return None
-            if (np.abs(values.real[0] - centre) > 50 * noise.sigma).any():
-                return None
-            rows.append(chunk.indices)
-            parts.append(method.combine(chunk.samples))
-        order = np.argsort(np.concatenate(rows))
-        if order.size == len(indices):  # the first source ends early where stacks fail
-            break
+    rows, parts = [np.zeros(0, int)], list[Estimate]()
+    for chunk in heads.chunks(objective, head, name, indices, steps, method, noise, centre):
+        values = chunk.samples.values
+        if chunk.missing.any() or not np.iscomplexobj(values):
+            return None
+        if (np.abs(values.real[0] - centre) > 50 * noise.sigma).any():
+            return None
+        rows.append(chunk.indices)
+        parts.append(method.combine(chunk.samples))
     if not parts:
         nothing = np.zeros((0, objective.units))
         return Opinion(nothing, nothing, nothing)
+    order = np.argsort(np.concatenate(rows))
     columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
     return Opinion(*(np.concatenate(column)[order] for column in columns))
 

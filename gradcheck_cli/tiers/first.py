@@ -35,7 +35,7 @@ def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
     """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
     scene.objective.ledger.phase = "tier1"
     point, rows = scene.point, np.arange(scene.x.size)
-    args = (scene.objective, head, scene.name, rows, scene.steps, point.method, point.noise)
+    args = (scene.objective, head, scene.name, rows, scene.steps, point.method, point.noise, point.centre)
     return _confirmed(scene, list(_read(scene, heads.chunks(*args))))
 
 
@@ -55,8 +55,9 @@ def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] 
 def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[tuple[int, int]]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
-    steps = scene.steps if steps is None else steps
-    return [at for swept in measured(scene, rows, steps[rows]) for at in settle(scene, swept)]
+    point, steps = scene.point, scene.steps if steps is None else steps
+    args = (scene.objective, scene.head, scene.name, rows, steps, point.method, point.noise, point.centre)
+    return sorted(at for swept in _read(scene, heads.chunks(*args)) for at in settle(scene, swept))
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
