@@ -56,17 +56,16 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
     """The longest part that begins with an array's link, has one output, and lets elements share evaluations."""
     if not isinstance(chain, Resuming) or not chain.stacks:
         return None
-    best, x = None, chain.arrays[name]
-    for stop in range(link_of(name) + 1, len(chain.handed) - 1):
+    x = chain.arrays[name]
+    for stop in reversed(range(link_of(name) + 1, len(chain.handed) - 1)):
         y = chain.handed[stop]
         if isinstance(y, tuple) or x.size * y.size > chain.room:
-            break
+            continue
         part = Part(chain, name, stop)
         maps = detect(part, name, length, flatten((y,)))
-        if not maps or 2 * shots(x.shape, maps) > x.size or any(one.places[0] is None for one in maps):
-            break
-        best = Head(part, stop, maps, y)
-    return best
+        if maps and 2 * shots(x.shape, maps) <= x.size and all(one.places[0] is not None for one in maps):
+            return Head(part, stop, maps, y)
+    return None
 
 
 def chunks(
