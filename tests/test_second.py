@@ -32,7 +32,7 @@ def opinion(f: Callable[[Array], Array], rows: list[int] | None = None) -> tuple
     one, noise, centre = prepared(f)
     before = sum(one.ledger.evaluations.values())
     indices = np.array(range(4) if rows is None else rows, int)
-    found = second.complex_step(one, noise, centre, "x", indices, lengths(X))
+    found = second.complex_step(one, noise, centre, "x", indices, lengths(X)[indices])
     return found, sum(one.ledger.evaluations.values()) - before
 
 

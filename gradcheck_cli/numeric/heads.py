@@ -19,7 +19,7 @@ from gradcheck_cli.numeric import sampling
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten, lent
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
-from gradcheck_cli.numeric.sampling import Chunk, real_if_real, snapped
+from gradcheck_cli.numeric.sampling import Chunk, snapped
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
@@ -96,7 +96,7 @@ def _shared(
     chain: Objective, head: Head, name: str, wanted: Array, steps: Array, method: Method, noise: Noise
 ) -> Iterator[Chunk]:
     """The same with the elements moved together; it ends early if stacks fail."""
-    x, offsets = chain.arrays[name].reshape(-1), real_if_real(np.array(method.offsets))
+    x, offsets = chain.arrays[name].reshape(-1), np.array(method.offsets).real
     for groups, reached in head.members(name):
         width = head.middle.size + x.size + reached.sum() + len(reached) * chain.outputs
         size = max(1, chain.room // (16 * len(offsets) * width))
@@ -112,7 +112,6 @@ def _shared(
                 return
             values, still = found
             made = (places - base)[:, picked[0], picked[1], None]
-            made = made.imag if np.iscomplexobj(made) else made
             missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
             args = chain.weights, chain.contract, noise.total, noise.relative, noise.unit
             yield Chunk(rows[picked], Samples(made, values, still, *args), missing)
@@ -137,7 +136,7 @@ def _alone(
     moved = together.reshape(points, -1).take(where + (group * middle.size)[:, None], axis=1)
     if not inside.all():
         moved = np.where(inside, moved, middle[where])
-    middle = middle.astype(np.result_type(head.middle, together), copy=False).reshape(head.middle.shape)
+    middle = middle.astype(head.middle.dtype, copy=False).reshape(head.middle.shape)
     args = np.tile(where, (points, 1)), moved.reshape(-1, width), partial(_behind, chain, head.stop)
     found = _in_stacks(chain, middle, *args)
     return None if found is None else (found[0].reshape(points, -1, chain.outputs), found[1])
@@ -157,13 +156,13 @@ def _in_stacks(
     Stacks are of one size, for rounding depends on the shape, and led by the unmoved point. Their memory is used again:
     entries are put back. It is locked, so that a layer which writes to its arrays fails.
     """
-    total, dtype = len(where), np.result_type(base, moved)
+    total = len(where)
     count = max(2, min(1 + total, STACK_BYTES // (8 * (base.size + objective.outputs))))
     free: list[Array] = []
 
     def outputs(start: int, stop: int, mine: Objective) -> Array | None:
         mine.ledger.evaluations[mine.ledger.phase] += stop - start
-        stack = free.pop() if free else np.repeat(base[None].astype(dtype), count, axis=0)
+        stack = free.pop() if free else np.repeat(base[None], count, axis=0)
         flat, rows = stack.reshape(-1), where[start:stop]
         at = rows + (np.arange(1, len(rows) + 1) * base.size)[:, None]
         flat[at] = moved[start:stop]
@@ -176,7 +175,7 @@ def _in_stacks(
         free.append(stack)
         return found
 
-    values, unmoved = np.empty((total, objective.outputs), np.result_type(np.float64, dtype)), None
+    values, unmoved = np.empty((total, objective.outputs)), None
     ends = [(start, min(start + count - 1, total)) for start in range(0, total, count - 1)]
     with closing(objective.in_turn([partial(outputs, *end) for end in ends])) as results:
         for (start, stop), found in zip(ends, results, strict=True):

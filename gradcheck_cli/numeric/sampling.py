@@ -35,11 +35,6 @@ def snapped(values: Array, unit: float) -> Array:
     return values
 
 
-def real_if_real(values: Array) -> Array:
-    """Complex numbers as real ones, where all of them are."""
-    return values if np.iscomplexobj(values) and values.imag.any() else values.real
-
-
 def chunks(
     objective: Objective, name: str, indices: Array, steps: Array, method: Method, noise: Noise, centre: Array
 ) -> Iterator[Chunk]:
@@ -47,7 +42,8 @@ def chunks(
     points, outputs = len(method.offsets), objective.outputs
     size = max(1, objective.room // max(1, 16 * points * outputs))
     x = objective.arrays[name].reshape(-1)
-    offsets = real_if_real(np.array(method.offsets))
+    offsets = np.array(method.offsets)
+    offsets = offsets.real if not np.iscomplexobj(offsets) or not offsets.imag.any() else offsets
     for start in range(0, len(indices), size):
         part, h = indices[start : start + size], steps[start : start + size].astype(x.dtype)
         base = snapped(x[part], noise.unit)

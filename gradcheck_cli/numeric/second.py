@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck_cli.differences.complex_step import ComplexStep
-from gradcheck_cli.differences.method import Estimate, Samples
+from gradcheck_cli.differences.method import Samples
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric import heads
 from gradcheck_cli.numeric.analytic import analytic_values
-from gradcheck_cli.numeric.heads import Head
 from gradcheck_cli.numeric.noise import Noise, measure
 from gradcheck_cli.numeric.objective import Objective
+from gradcheck_cli.numeric.sampling import chunks
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.values import dataclass
 
@@ -30,34 +29,35 @@ class Opinion:
 
 
 def complex_step(
-    objective: Objective,
-    noise: Noise,
-    centre: Array,
-    name: str,
-    indices: Array,
-    length: Array,
-    head: Head | None = None,
+    objective: Objective, noise: Noise, centre: Array, name: str, indices: Array, length: Array
 ) -> Opinion | None:
-    """The complex step of some elements in order; None where forward is not the same function on complex input.
-
-    `length` has all entries of the array, `head` is that of the array in a chain.
-    """
-    method, steps = ComplexStep(), np.maximum(1e-30 * length, 1e-300)
-    rows, parts = [np.zeros(0, int)], list[Estimate]()
-    for chunk in heads.chunks(objective, head, name, indices, steps, method, noise, centre):
+    """The complex step of some elements; None where forward is not the same function on complex input."""
+    method = ComplexStep()
+    parts = []
+    steps = np.maximum(1e-30 * length, 1e-300)
+    for chunk in chunks(objective, name, indices, steps, method, noise, centre):
         values = chunk.samples.values
         if chunk.missing.any() or not np.iscomplexobj(values):
             return None
         if (np.abs(values.real[0] - centre) > 50 * noise.sigma).any():
             return None
-        rows.append(chunk.indices)
         parts.append(method.combine(chunk.samples))
     if not parts:
         nothing = np.zeros((0, objective.units))
         return Opinion(nothing, nothing, nothing)
-    order = np.argsort(np.concatenate(rows))
     columns = ([getattr(part, field) for part in parts] for field in ("value", "uncertainty", "step"))
-    return Opinion(*(np.concatenate(column)[order] for column in columns))
+    return Opinion(*(np.concatenate(column) for column in columns))
+
+
+def complex_slope(objective: Objective, noise: Noise, centre: Array, name: str, direction: Array) -> float | None:
+    """The contracted slope along a direction by one complex step; None where forward is another function there."""
+    if not direction.any():
+        return 0.0
+    x, size = objective.arrays[name], 1e-30 / float(np.abs(direction).max())
+    values = objective.moved({name: x + 1j * size * direction.reshape(x.shape)})
+    if values is None or not np.iscomplexobj(values) or (np.abs(values.real - centre) > 50 * noise.sigma).any():
+        return None
+    return float((objective.weights * values.imag).sum() / size)
 
 
 def complex_step_together(
