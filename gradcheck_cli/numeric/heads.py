@@ -129,13 +129,17 @@ def _alone(
 ) -> tuple[Array, Array] | None:
     """What the links behind the head make of some members of groups alone, and of none: (points, n, outputs)."""
     points, (group, member) = len(together), picked
-    width = int(reached.sum(axis=1).max(initial=0))
-    columns = np.argsort(~reached, axis=1, kind="stable")[:, :width]  # what each member reaches, filled up with others
-    inside = np.take_along_axis(reached, columns, axis=1)[member]
+    counts = reached.sum(axis=1)
+    width = int(counts.max(initial=0))
+    alike = bool((counts == width).all())
+    if alike:
+        columns = np.nonzero(reached)[1].reshape(-1, width)
+    else:
+        columns = np.argsort(~reached, axis=1, kind="stable")[:, :width]  # what each reaches, filled up with others
     where = columns[member]
     moved = together.reshape(points, -1).take(where + (group * middle.size)[:, None], axis=1)
-    if not inside.all():
-        moved = np.where(inside, moved, middle[where])
+    if not alike:
+        moved = np.where(np.take_along_axis(reached, columns, axis=1)[member], moved, middle[where])
     middle = middle.astype(head.middle.dtype, copy=False).reshape(head.middle.shape)
     args = np.tile(where, (points, 1)), moved.reshape(-1, width), partial(_behind, chain, head.stop)
     found = _in_stacks(chain, middle, *args)
