@@ -77,9 +77,10 @@ def _weigh(chosen: Array, weights: tuple[float, ...] | None, x: Array) -> Array:
 
 def _dot(q: Array, z: Array) -> Array:
     """Σ_c q_c z_c over the last axis, where 0 times -inf is 0."""
-    if not np.isfinite(z).all():
-        z = np.where(q == 0, 0.0, z)
-    return np.asarray(np.einsum("...i,...i->...", q, z))
+    total = np.einsum("...i,...i->...", q, z)
+    if not np.isfinite(total).all():
+        total = np.einsum("...i,...i->...", q, np.where(q == 0, 0.0, z))
+    return np.asarray(total)
 
 
 def _mass(chosen: Array) -> Array:
