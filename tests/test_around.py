@@ -58,9 +58,9 @@ def test_a_slope_that_no_relu_has_does_not_pass_at_zeros(at_zero: float, bias: b
     assert Verdict.PASS not in found
 
 
-def around(layer: Map, x: Array) -> Around:
-    objective = Objective(layer, {"x": x}, (np.ones(np.shape(layer.f(x))),))
-    return Around(objective, "x", ["x"], 2.0**-53)
+def around(layer: Map, x: list[float], analytic: list[float]) -> Around:
+    objective = Objective(layer, {"x": np.array(x)}, (np.ones(np.shape(layer.f(np.array(x)))),))
+    return Around(objective, "x", {"x": np.array(analytic, float)[:, None]}, 2.0**-53)
 
 
 def maximum(x: Array) -> Array:
@@ -72,43 +72,56 @@ def winner(dy: Array, x: Array) -> Array:
 
 
 def test_ties_break_beside_the_point() -> None:
-    found = around(Map(maximum, winner), np.array([0.7, 0.7, 0.1]))
+    found = around(Map(maximum, winner), [0.7, 0.7, 0.1], [1, 1, 0])
     assert {tuple(row) for row in found.of(0)} == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)}
-    rows = np.array([0, 1])
-    assert found.has(0, rows, np.array([0.0, 1.0]))
-    assert not found.has(0, rows, np.array([1.0, 1.0]))
-    assert not found.excuses(0, 0, 1.0)  # one kink only: what is right there is known
+    assert found.has(0, [0])
+    assert not found.has(0, [0, 1])
+    assert not found.excuses(0, 0)  # one kink only: what is right there is known
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [4, 2], [3, 0]])
+def test_whoever_of_many_won_is_put_ahead(order: list[int]) -> None:
+    dy = np.array([2.0, 3.0])
+
+    def largest(dy: Array, x: Array) -> Array:
+        made = np.zeros(x.size)
+        made[np.argsort(-x)[:2]] = dy * [2.0, 3.0]
+        return made
+
+    analytic = np.zeros(5)
+    analytic[order] = dy
+    layer = Map(lambda x: np.asarray(np.sort(x)[:-3:-1]), largest)
+    assert around(layer, [0.7] * 5, analytic.tolist()).has(0, range(5))
 
 
 def test_each_unit_is_asked_once() -> None:
-    found = around(Map(maximum, winner), np.array([0.7, 0.7]))
+    found = around(Map(maximum, winner), [0.7, 0.7], [1, 1])
     assert found.of(0) is found.of(0)
     assert found.objective.ledger.vjp_calls == len(found.of(0))
 
 
 def test_without_room_or_gradients_nothing_is_certain() -> None:
-    found = around(Map(maximum, winner), np.array([0.7, 0.7]))
+    found = around(Map(maximum, winner), [0.7, 0.7], [1, 1])
     found.objective.room = 8
     assert len(found.of(0)) == found.objective.ledger.vjp_calls == 0
 
     def raises(dy: Array, x: Array) -> Array:
         raise ValueError
 
-    for one in (found, around(Map(maximum, raises), np.array([0.7, 0.7]))):
-        assert not one.has(0, np.array([0]), np.array([1.0]))
-        assert one.excuses(0, 0, 1.0)
+    for one in (found, around(Map(maximum, raises), [0.7, 0.7], [1, 1])):
+        assert not one.has(0, [0])
+        assert one.excuses(0, 0)
 
 
-def test_where_several_kinks_meet_only_what_they_may_add_up_to_is_excused() -> None:
-    slopes = np.array([1.0, -2.0, 4.0])
+@pytest.mark.parametrize(("analytic", "excused"), [(0.0, True), (3.0, True), (100.0, False)])
+def test_where_several_kinks_meet_only_what_they_may_add_up_to_is_excused(analytic: float, excused: bool) -> None:
+    slopes, across = np.array([1.0, -2.0, 4.0]), np.array([0.0, 1.0, -1.0])
 
     def forward(x: Array) -> Array:
-        return np.asarray(np.maximum(slopes * (x[0] + np.array([0.0, 1.0, -1.0]) * x[1]), 0).sum())
+        return np.asarray(np.maximum(slopes * (x[0] + across * x[1]), 0).sum())
 
     def vjp(dy: Array, x: Array) -> Array:
-        on = slopes * (x[0] + np.array([0.0, 1.0, -1.0]) * x[1]) > 0
-        return np.asarray(dy * np.array([(on * slopes).sum(), (on * slopes)[1] - (on * slopes)[2]]))
+        on = slopes * (slopes * (x[0] + across * x[1]) > 0)
+        return np.asarray(dy * np.array([on.sum(), (on * across).sum()]))
 
-    found = around(Map(forward, vjp), np.zeros(2))
-    assert found.excuses(0, 0, 0.0)
-    assert not found.excuses(0, 0, 100.0)
+    assert around(Map(forward, vjp), [0.0, 0.0], [analytic, 0.0]).excuses(0, 0) == excused

@@ -195,7 +195,7 @@ class Climb:
         columns = {"numeric": around.value, "step": around.step, "uncertainty": max(width, around.slack)}
         columns["resolution"] = width + slack
         inside = around.low - slack <= self.analytic <= around.high + slack
-        if not inside and not self.scene.around.has(self.at[1], np.array([self.at[0]]), np.array([self.analytic])):
+        if not inside and not self.scene.around.has(self.at[1], self.at[:1]):
             outcome, why = self.scene.no_subgradient(*self.at)
             return self.sheet.put(self.at, outcome, why, **columns)
         answer = self._sides(self.ladder.levels[len(self.ladder.levels) // 2].step)

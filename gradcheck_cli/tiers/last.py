@@ -144,7 +144,7 @@ def tied_kinks(scene: Scene) -> None:
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])
         for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
-            if scene.around.has(int(unit), rows, scene.analytic[rows, unit]):
+            if scene.around.has(int(unit), rows):
                 continue
             for row in rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]:
                 scene.sheet.put((int(row), int(unit)), *scene.no_subgradient(int(row), int(unit)))

@@ -207,11 +207,11 @@ class Scene:
     @Once
     def around(self) -> Around:
         """Gradients beside the point."""
-        return Around(self.objective, self.name, list(self.point.analytic), self.point.noise.unit)
+        return Around(self.objective, self.name, self.point.analytic, self.point.noise.unit)
 
     def no_subgradient(self, row: int, unit: int) -> tuple[int, str]:
         """The outcome and reason of an element at a kink whose value is no subgradient."""
-        excused = self.around.excuses(unit, row, float(self.analytic[row, unit]))
+        excused = self.around.excuses(unit, row)
         return (INCONCLUSIVE, "kink") if excused else (FAIL, "no subgradient")
 
     def forget(self) -> Array:
