@@ -198,7 +198,7 @@ def test_without_directions_a_full_gradient_for_every_winner_would_pass(monkeypa
     assert check(layer, {"x": [0.7, 0.7, 0.1]}).verdict is Verdict.PASS
 
 
-def test_who_ties_with_excused_entries_is_not_blamed_alone() -> None:
+def test_ties_of_many_are_not_blamed_for_an_order_that_was_not_tried() -> None:
     def ranked(x: Array) -> Array:
         return np.argsort(np.argsort(-x, kind="stable"), kind="stable")
 

@@ -147,6 +147,6 @@ def tied_kinks(scene: Scene) -> None:
             if scene.around.has(int(unit), rows):
                 continue
             blamed = rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]
-            found = [scene.no_subgradient(int(row), int(unit)) for row in blamed]
-            for row in blamed:  # who is to blame cannot be told: an excuse for one of them is one for all
-                scene.sheet.put((int(row), int(unit)), *min(found))
+            outcome, reason = scene.no_subgradient(int(unit), rows, direction)
+            for row in blamed:
+                scene.sheet.put((int(row), int(unit)), outcome, reason)

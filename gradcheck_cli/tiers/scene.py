@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -209,9 +210,9 @@ class Scene:
         """Gradients beside the point."""
         return Around(self.objective, self.name, self.point.analytic, self.point.noise.unit)
 
-    def no_subgradient(self, row: int, unit: int) -> tuple[int, str]:
-        """The outcome and reason of an element at a kink whose value is no subgradient."""
-        excused = self.around.excuses(unit, row)
+    def no_subgradient(self, unit: int, rows: Sequence[int] | Array, direction: Array | float = 1.0) -> tuple[int, str]:
+        """The outcome and reason of entries at kinks whose values are no subgradient along a direction."""
+        excused = self.around.excuses(unit, rows, direction)
         return (INCONCLUSIVE, "kink") if excused else (FAIL, "no subgradient")
 
     def forget(self) -> Array:
