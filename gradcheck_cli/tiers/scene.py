@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.around import Around
 from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
@@ -122,7 +124,7 @@ class Scene:
     """One array at one point.
 
     `steps` are those of the first tier, `cautious` what they are where nothing is known of truncation, `noise` what
-    both are balanced against. `proven` counts the fails that were fully explored, `limits` the kinks looked around.
+    both are balanced against. `proven` counts the fails that were fully explored.
     """
 
     def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
@@ -134,7 +136,7 @@ class Scene:
         self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
-        self.proven, self.limits = 0, 0
+        self.proven = 0
 
     @Once
     def natural(self) -> Array:
@@ -202,6 +204,16 @@ class Scene:
             return None
         self.objective.ledger.phase = "structure"
         return head_of(self.objective, self.name, self.length)
+
+    @Once
+    def around(self) -> Around:
+        """Gradients beside the point."""
+        return Around(self.objective, self.name, self.point.analytic, self.point.noise.unit)
+
+    def no_subgradient(self, unit: int, rows: Sequence[int] | Array, direction: Array | float = 1.0) -> tuple[int, str]:
+        """The outcome and reason of entries at kinks whose values are no subgradient along a direction."""
+        excused = self.around.excuses(unit, rows, direction)
+        return (INCONCLUSIVE, "kink") if excused else (FAIL, "no subgradient")
 
     def forget(self) -> Array:
         """Take everything back but what pilots found on ladders; returns the entries that are open now."""
