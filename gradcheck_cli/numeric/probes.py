@@ -38,11 +38,13 @@ class Tile:
 class Seen:
     """What a probe says of each row: its residual, numeric minus analytic slope, and the bound on it without mistakes.
 
-    `mismatch` is that of the one-sided slopes. `leaks` says that outputs moved that no row owns: the rows are no rows.
+    `noise` is the part of the bound that grows as the step shrinks, `mismatch` that of the one-sided slopes. `leaks`
+    says that outputs moved that no row owns: the rows are no rows.
     """
 
     residual: Array
     bound: Array
+    noise: Array
     mismatch: Array
     leaks: bool = False
 
@@ -139,7 +141,8 @@ class Probes:
         leaks = bool((np.stack(values)[:, self.grid.owner < 0] != self.centre[self.grid.owner < 0]).any())
         slopes = self._combine(np.stack(values), steps)
         own = 2 * np.sqrt(rounding) + K * UNIT64 * np.sqrt(squares)
-        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, slopes.mismatch[0], leaks)
+        bound, noise = slopes.uncertainty[0] + own, K * slopes.roundoff[0]
+        return Seen(slopes.value[0] - predicted, bound, noise, slopes.mismatch[0], leaks)
 
     def _combine(self, values: Array, steps: Array) -> Estimate:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -80,12 +80,16 @@ class Search:
         return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else TOGETHER]]
 
     def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
-        """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps."""
+        """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps.
+
+        But not where these would see less for their noise alone.
+        """
         everything, steps = list(probes.everything()), np.full(self.grid.rows, probes.step)
         seen = probes.look(everything, steps)
-        coarse = np.ones(self.grid.rows, bool) if seen is None else self._coarse(probes, seen) | seen.bent
-        if not coarse.any() or (seen is not None and seen.leaks):
-            return seen, steps
+        if seen is not None:
+            asks = (self._coarse(probes, seen) | seen.bent) & ~(CLOSER * seen.noise >= seen.bound)
+            if seen.leaks or not asks.any():
+                return seen, steps
         closer = probes.look(everything, steps / CLOSER)
         if seen is None or closer is None:
             return (seen, steps) if closer is None else (closer, steps / CLOSER)
@@ -93,6 +97,7 @@ class Search:
         chosen = Seen(
             np.where(better, closer.residual, seen.residual),
             np.where(better, closer.bound, seen.bound),
+            np.where(better, closer.noise, seen.noise),
             np.where(better, closer.mismatch, seen.mismatch),
             seen.leaks or closer.leaks,
         )
