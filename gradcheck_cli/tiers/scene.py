@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,14 @@ WORTHWHILE = 64  # elements from which on it pays to look for structure
 
 @dataclass(frozen=True)
 class Among:
-    """The length scale and the typical slope of the array that a few elements were taken from."""
+    """The length scale and the typical slope of the array that an element was taken from.
+
+    `steepness` is the natural size of its own slope, if known: where terms cancel, the analytic value misleads steps.
+    """
 
     length: float
     slope: float
+    steepness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,8 @@ class Scene:
 
     def _automatic(self, method: Method) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
+        if self.among is not None:
+            found = replace(found, slope=np.maximum(found.slope, self.among.steepness))
         self.noise = found.noise
         return np.asarray(np.minimum(method.steps(found), self.length / 8))
 

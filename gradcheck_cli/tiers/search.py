@@ -20,14 +20,13 @@ from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
-from gradcheck_cli.tiers.climb import PROVEN
 from gradcheck_cli.tiers.narrow import Narrowing
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
-TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
+FEW, MOST = 8, 256  # elements that are judged where nothing finite is everywhere, and that are judged at once
 SHARE = 8  # mistakes are everywhere if one of so many is one
 SAMPLE = 65_536  # elements that stand for the typical slope
 COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
@@ -40,7 +39,7 @@ class Search:
         self.point, self.name, self.objective, self.judge = point, name, point.objective, judge
         flat = self.objective.arrays[name].reshape(-1)
         sample = point.analytic[name][:: max(1, flat.size // SAMPLE)]
-        self.proven, self.apart = 0, True
+        self.proven, self.apart, self.steepness = 0, True, dict[tuple[int, int], float]()
         self.among = Among(ordinary_length(flat), typical_slope(sample))
         self.objective.ledger.phase = "structure"
         self.grid = sort_out(self.objective, name, self.among.length, point.centre)
@@ -77,7 +76,7 @@ class Search:
     def _broken(self, probes: Probes) -> list[tuple[int, int]]:
         """Elements whose analytic value is not finite, which need no search; a few where they are many."""
         count = len(probes.broken)
-        return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else TOGETHER]]
+        return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else FEW]]
 
     def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
         """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps.
@@ -144,6 +143,7 @@ class Search:
     def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
         places = [self.grid.find(row) for row in rows]
+        self.steepness = dict(zip(places, sheet.slope[list(rows), 0].tolist(), strict=True))
         found = self._judged(places) or self._judged(places)  # the second time one by one
         for column in COLUMNS:
             getattr(sheet, column)[list(rows)] = getattr(found, column)
@@ -155,8 +155,7 @@ class Search:
         waiting = list(places)
         while waiting:
             batch = list({place[0]: place for place in reversed(waiting)}.values()) if self.apart else waiting[:1]
-            # what the first of many go through is spared the others
-            batch = batch[: PROVEN if not sheets and self.proven < PROVEN and len(batch) > TOGETHER else MOST]
+            batch = batch[:MOST]
             waiting = [place for place in waiting if place not in batch]
             turns = [self._turn(place, sheets, len(batch) > 1) for place in batch]
             in_turns(self.objective, self.grid, turns)
@@ -178,16 +177,16 @@ class Search:
         outputs = self.grid.outputs(place[0]) if apart else np.arange(self.objective.outputs)
 
         def job(ask: Ask) -> None:
-            layer = Alone(self.objective, self.name, index, outputs, ask)
-            scene = Scene(self._alone(layer), self.name, self.among)
+            among = replace(self.among, steepness=self.steepness.get(place, 0.0))
+            scene = Scene(self._alone(index, outputs, Alone(self.name, ask)), self.name, among)
             scene.proven = self.proven
             sheets[place] = self.judge(scene)
 
         return Turn(place[0], index, outputs, job)
 
-    def _alone(self, layer: Alone) -> Point:
-        """The point as that of a layer of one entry."""
-        point, objective, pick, mine = self.point, self.objective, slice(layer.index, layer.index + 1), layer.mine
+    def _alone(self, index: int, mine: Array, layer: Alone) -> Point:
+        """The point as that of a layer of one entry, with the outputs at `mine`."""
+        point, objective, pick = self.point, self.objective, slice(index, index + 1)
         array = objective.arrays[self.name].reshape(-1)[pick]
         one = Objective(layer, {self.name: array}, (objective.cotangent[mine],), "vjp", Ledger())
         one.costly = objective.costly
