@@ -111,27 +111,6 @@ def _analytic(objective: Objective, spot: Spot, moved: Array) -> float | None:
     return float(fitted(gradient, moved.shape)[spot.index])
 
 
-def limiting(objective: Objective, moved: Together, unit: int, analytic: Array) -> bool:
-    """Whether entries have the gradient of some point beside the kink: a limit of gradients is always a subgradient.
-
-    At the tie of three or more, such a limit need not lie between the one-sided slopes. Up to 6 VJP calls.
-    """
-    array, rng = objective.arrays[moved.name], np.random.default_rng(5)
-    cotangent = objective.cotangent if objective.view == "vjp" else np.eye(objective.outputs)[unit]
-    for k in range(DIRECTIONS + 2):
-        order = np.arange(array.size) if k == 0 else rng.permutation(array.size)
-        sign = -1.0 if k % 2 else 1.0
-        beside = array + (sign * moved.step * (1 + order) / array.size).reshape(array.shape).astype(array.dtype)
-        try:
-            gradient = objective.vjp(cotangent, objective.arrays | {moved.name: beside}).get(moved.name)
-        except Exception:  # noqa: BLE001 - beside the point the VJP may have no value
-            continue
-        values = fitted(gradient, array.shape)[moved.indices]
-        if np.allclose(values, analytic, rtol=1e-6, atol=1e-6 * float(np.abs(analytic).max(initial=0.0))):
-            return True
-    return False
-
-
 def directions(values: Array, rng: np.random.Generator) -> Iterator[Array]:
     """Directions over kink elements at which a false subgradient shows: tied ones together, with random signs.
 

@@ -18,6 +18,7 @@ from gradcheck_cli.numeric.scales import SHORTEST
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
 
 PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
+NEXT = 1e-12  # of the length scale: a kink this near counts as at x, levels below it may be lost in noise
 NOISY = 1e-2  # of the output: no derivative can be had from it
 
 
@@ -160,7 +161,7 @@ class Climb:
         decision = self.scene.decide(last)
         if decision in PASSES and found.status is Status.SMOOTH:
             self._pass(decision, last, found)
-        elif found.status is Status.KINK and found.visible == 0:
+        elif found.status is Status.KINK and self.ladder.levels[found.visible].step <= NEXT * self.ladder.line.length:
             self._kink(numbers)
         else:
             bound = max(found.uncertainty, 1.5 * float(numbers.error))
@@ -186,16 +187,6 @@ class Climb:
             return self.scene.point.rule.excuse(self._case(numbers, found, True)) or "marginal"
         return "noise" if K * found.roundoff >= 0.2 * found.uncertainty else "marginal"
 
-    def _is_limit(self) -> bool:
-        """Whether points beside the kink have this gradient; asked of a few elements, for mistakes are alike."""
-        scene, (row, unit) = self.scene, self.at
-        scene.limits += 1
-        if scene.limits > PROVEN * 8:
-            return False
-        step = self.ladder.levels[len(self.ladder.levels) // 2].step
-        spot = kinks.Together(scene.name, np.array([row]), np.ones(1), step)
-        return kinks.limiting(scene.objective, spot, unit, np.array([self.analytic]))
-
     def _kink(self, numbers: Numbers) -> None:
         """A kink at x: any subgradient will do, if the gradient is right on both sides."""
         around = kinks.band(trace(self.ladder))
@@ -204,8 +195,9 @@ class Climb:
         columns = {"numeric": around.value, "step": around.step, "uncertainty": max(width, around.slack)}
         columns["resolution"] = width + slack
         inside = around.low - slack <= self.analytic <= around.high + slack
-        if not inside and not self._is_limit():
-            return self.sheet.put(self.at, FAIL, "no subgradient", **columns)
+        if not inside and not self.scene.around.has(self.at[1], self.at[:1]):
+            outcome, why = self.scene.no_subgradient(*self.at)
+            return self.sheet.put(self.at, outcome, why, **columns)
         answer = self._sides(self.ladder.levels[len(self.ladder.levels) // 2].step)
         outcome = {kinks.Sides.RIGHT: KINK, kinks.Sides.WRONG: FAIL, kinks.Sides.UNKNOWN: INCONCLUSIVE}[answer]
         reason = {KINK: None, FAIL: "wrong beside the kink", INCONCLUSIVE: "kink"}[outcome]

@@ -11,7 +11,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.numeric.shared import unheard
 from gradcheck_cli.tiers.climb import climb
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
 FEW = 4  # of them when zeros are cross-examined, which costs as much again
@@ -144,7 +144,7 @@ def tied_kinks(scene: Scene) -> None:
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])
         for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
-            if kinks.limiting(scene.objective, moved, int(unit), scene.analytic[rows, unit]):
+            if scene.around.has(int(unit), rows):
                 continue
             for row in rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]:
-                scene.sheet.put((int(row), int(unit)), FAIL, "no subgradient")
+                scene.sheet.put((int(row), int(unit)), *scene.no_subgradient(int(row), int(unit)))

@@ -12,6 +12,7 @@ from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
+from gradcheck_cli.numeric.around import Around
 from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Ladder, Line
@@ -127,7 +128,7 @@ class Scene:
     """One array at one point.
 
     `steps` are those of the first tier, `cautious` what they are where nothing is known of truncation, `noise` what
-    both are balanced against. `proven` counts the fails that were fully explored, `limits` the kinks looked around.
+    both are balanced against. `proven` counts the fails that were fully explored.
     """
 
     def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
@@ -139,7 +140,7 @@ class Scene:
         self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
         self.steps = self.cautious = self._steps()
-        self.proven, self.limits = 0, 0
+        self.proven = 0
 
     @Once
     def natural(self) -> Array:
@@ -209,6 +210,16 @@ class Scene:
             return None
         self.objective.ledger.phase = "structure"
         return head_of(self.objective, self.name, self.length)
+
+    @Once
+    def around(self) -> Around:
+        """Gradients beside the point."""
+        return Around(self.objective, self.name, self.point.analytic, self.point.noise.unit)
+
+    def no_subgradient(self, row: int, unit: int) -> tuple[int, str]:
+        """The outcome and reason of an element at a kink whose value is no subgradient."""
+        excused = self.around.excuses(unit, row)
+        return (INCONCLUSIVE, "kink") if excused else (FAIL, "no subgradient")
 
     def forget(self) -> Array:
         """Take everything back but what pilots found on ladders; returns the entries that are open now."""
