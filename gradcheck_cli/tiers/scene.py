@@ -36,11 +36,13 @@ class Among:
     """The length scale and the typical slope of the array that an element was taken from.
 
     `steepness` is the natural size of its own slope, if known: where terms cancel, the analytic value misleads steps.
+    `noise` is that of its own outputs, or of those of each of all elements.
     """
 
     length: float
     slope: float
     steepness: float = 0.0
+    noise: Array | float = np.inf
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class Scene:
     def _automatic(self, method: Method) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
         if self.among is not None:
-            found = replace(found, slope=np.maximum(found.slope, self.among.steepness))
+            slope, noise = np.maximum(found.slope, self.among.steepness), np.minimum(found.noise, self.among.noise)
+            found = replace(found, slope=slope, noise=noise)
         self.noise = found.noise
         return np.asarray(np.minimum(method.steps(found), self.length / 8))
 

@@ -18,8 +18,10 @@ from gradcheck_cli.numeric.objective import Ledger, Objective
 from gradcheck_cli.numeric.probes import Probes, Seen
 from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
+from gradcheck_cli.tiers.first import sweep_together
 from gradcheck_cli.tiers.narrow import Narrowing
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
@@ -51,6 +53,13 @@ class Search:
             AxisMap(axis, follows, (None,) * len(follows), (np.arange(self.grid.shape[axis]),))
             for axis, follows in self.grid.axes.items()
         )
+
+    def sweep(self) -> tuple[Scene, list[tuple[int, int]] | None]:
+        """Visit every element, those of different rows at once; which are left open, None if they turn out to mix."""
+        grid, noise = self.grid, self.grid.noise(self.point.noise, self.point.centre)
+        each = np.broadcast_to(noise.total[:, None], (grid.rows, grid.columns))
+        scene = Scene(self.point, self.name, replace(self.among, noise=grid.array(each).reshape(-1)))
+        return scene, sweep_together(scene, Groups(self.objective, self.name, self.structure), noise)
 
     def run(self) -> Sheet:
         """Probe, narrow and judge. A structure that turns out to be wrong is dropped."""
@@ -104,7 +113,7 @@ class Search:
 
     def _reference(self, probes: Probes) -> float:
         """What a resolution is measured against: a typical slope, else the slope of something of the outputs' size."""
-        return self.among.slope or float(np.median(probes.magnitude)) / probes.typical
+        return self.among.slope or float(np.median(probes.noise.magnitude)) / probes.typical
 
     def _coarse(self, probes: Probes, seen: Seen) -> Array:
         return np.asarray(~(probes.resolution(seen.bound) <= FINE * self._reference(probes)))
