@@ -22,6 +22,7 @@ from gradcheck_cli.values import dataclass
 FLOOR = 256.0  # times u T is the working precision: smaller differences are rounding
 NOTHING = 64.0  # times u S is what cancellation in a VJP may leave of a zero
 SCATTER = 32.0  # times the measured noise, and so many times below the error, scatter is no excuse
+TINY64, TINY32 = float(np.finfo(np.float64).tiny), float(np.finfo(np.float32).tiny)  # what is below counts as 0
 COARSEST = 1e-3, 2e-2  # how coarse a pass may be before it is called inconclusive: usual, single precision or noise
 
 
@@ -70,7 +71,7 @@ def decide(numbers: Numbers) -> Array:
     """Decide elements by their numbers: granted by true comparisons, so that NaN is never a pass."""
     bound, error = numbers.uncertainty + numbers.rounding, numbers.error
     size = np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
-    digits = np.sqrt(numbers.unit) * size
+    digits = np.maximum(np.sqrt(numbers.unit) * size, TINY32 if numbers.unit >= UNIT32 else TINY64)
     with np.errstate(invalid="ignore"):
         powerful = (error <= bound) & (bound <= numbers.rho * size)
         agree = (error <= digits) & (numbers.uncertainty <= digits) & np.isfinite(size)
@@ -256,12 +257,14 @@ def excuse(case: Case) -> str | None:
 def beyond_rounding(low: Array, high: Array, rounding: Array, slope: Array, natural: Array, dtype: str) -> Array:
     """Where a low-precision gradient differs from the float64 one by more than its measured noise explains.
 
-    |a_low - a_high| <= 2 rounding + 64 u (|a| + max(|a|, T, S)), with rounding already six standard deviations; and 64
-    of the smallest numbers of the dtype, for what underflows.
+    |a_low - a_high| <= 2 rounding + min(256 u, 1/32) (|a| + max(|a|, T, S)), with rounding already six standard
+    deviations; and 64 of the smallest numbers of the dtype, for what underflows.
     """
     size, info = np.abs(high), np.finfo(dtype)
     largest = np.maximum(size, np.maximum(slope, natural))
-    allowed = 2 * rounding + 32 * float(info.eps) * (size + largest) + 64 * float(info.smallest_subnormal)
+    allowed = (
+        2 * rounding + min(FLOOR / 2 * float(info.eps), 1 / 32) * (size + largest) + 64 * float(info.smallest_subnormal)
+    )
     with np.errstate(invalid="ignore"):
         return np.asarray(~(np.abs(low - high) <= allowed))
 

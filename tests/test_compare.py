@@ -155,8 +155,8 @@ def test_zeros_granted_against_the_outputs_are_weak() -> None:
 def test_low_precision_is_compared_with_its_measured_rounding() -> None:
     high, unit = np.array([1.0, 1.0, 0.0, np.nan]), UNIT32
     rounding, slope = np.full(4, 1e-5), np.ones(4)
-    allowed = 2e-5 + 64 * unit * (1 + 1)
-    low = np.array([1 + 0.99 * allowed, 1 + 1.01 * allowed, 2e-5 + 63 * unit, 1.0])
+    allowed = 2e-5 + 256 * unit * (1 + 1)
+    low = np.array([1 + 0.99 * allowed, 1 + 1.01 * allowed, 2e-5 + 255 * unit, 1.0])
     assert beyond_rounding(low, high, rounding, slope, np.zeros(4), "float32").tolist() == [False, True, False, True]
     assert not beyond_rounding(low, high, rounding, slope, np.full(4, 1e6), "float32")[:3].any()
 

@@ -198,6 +198,25 @@ def test_without_directions_a_full_gradient_for_every_winner_would_pass(monkeypa
     assert check(layer, {"x": [0.7, 0.7, 0.1]}).verdict is Verdict.PASS
 
 
+def test_ties_of_many_are_not_blamed_for_an_order_that_was_not_tried() -> None:
+    def ranked(x: Array) -> Array:
+        return np.argsort(np.argsort(-x, kind="stable"), kind="stable")
+
+    layer = Map(np.sort, lambda dy, x: dy[ranked(-x)])
+    result = check(layer, {"x": [0.7, 0.7, 0.1, 0.1, 0.1, 2.0]})
+    assert Outcome.FAIL not in outcomes(result)
+    wrong = check(Map(np.sort, lambda dy, x: 2 * dy[ranked(-x)]), {"x": [0.7, 0.7, 0.1, 0.1, 0.1, 2.0]})
+    assert wrong.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_where_everything_is_zero_a_zero_passes(dtype: str) -> None:
+    result = check(RELU, {"x": [-0.5, -2.0, -1e-3]}, dtype=dtype)
+    assert outcomes(result) == [Outcome.PASS] * 3
+    wrong = check(entrywise(RELU.f, lambda x: np.full(x.shape, 1e-3)), {"x": [-0.5, -2.0, -1e-3]}, dtype=dtype)
+    assert wrong.verdict is not Verdict.PASS
+
+
 def wrong_beside(factor: float) -> Map:
     return entrywise(np.abs, lambda x: np.where(np.abs(x) > 0, factor * np.sign(x), 0.0))
 

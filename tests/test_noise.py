@@ -156,6 +156,17 @@ def test_exact_vjp_has_the_rounding_of_its_precision() -> None:
     assert calls == 6
 
 
+def test_a_closer_look_takes_more_lines_and_finds_no_less() -> None:
+    one = objective(entrywise(lambda x: x, lambda x: 1 + 1e-8 * rough(x)), np.linspace(0.5, 2.0, 400), "vjp")
+    values = analytic_values(one, ["x"])
+    usual = measure_analytic(one, ["x"], values, UNIT64).bound["x"]
+    before = one.ledger.vjp_calls
+    close = measure_analytic(one, ["x"], values, UNIT64, closely=True).bound["x"]
+    assert one.ledger.vjp_calls - before == 14
+    assert (close >= usual).mean() > 0.95
+    assert close.min() > 1.5 * usual.min()
+
+
 @pytest.mark.parametrize("level", [1e-6, 1e-10])
 def test_noise_of_the_vjp_is_six_standard_deviations_within_a_factor_of_4(level: float) -> None:
     def slope(x: Array) -> Array:

@@ -62,6 +62,9 @@ def test_digits_lost_to_cancellation_in_float32_are_found() -> None:
     assert {element.precision for element in result.arrays[0].worst if element.outcome is Outcome.FAIL} <= {"rounding"}
 
 
+SMALL = {"x": [1e-4, -2e-4, 3e-5]}
+
+
 def single(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return lambda x: f(x.astype(np.float32))
 
@@ -88,6 +91,15 @@ def test_a_layer_that_refuses_float64_is_judged_in_its_own_precision() -> None:
     result = check(Map(picky, lambda dy, x: dy * np.cos(x)), X, dtype="float32")
     assert result.verdict is Verdict.PASS, str(result)
     assert result.notes == ("the layer does not keep float64: formula and rounding are judged together in float32",)
+
+
+def test_an_output_that_loses_its_digits_in_float32_does_not_keep_the_formula_from_float64() -> None:
+    layer = Map(lambda x: np.log(np.cosh(x)), lambda dy, x: dy * np.tanh(x))  # 1 + 1e-8 is 1 in float32
+    result = check(layer, SMALL, dtype="float32")
+    assert result.verdict is Verdict.PASS, str(result)
+    assert result.notes == ("float32: the formula is judged in float64, the rounding of float32 against it",)
+    wrong = Map(layer.f, lambda dy, x: 1.1 * dy * np.tanh(x))
+    assert check(wrong, SMALL, dtype="float32").verdict is Verdict.FAIL
 
 
 def test_float32_hidden_inside_a_float64_layer_is_found_and_told() -> None:

@@ -11,7 +11,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.scales import lengths
 
-ORDERS = 8  # in which the entries of the array itself are moved
+ORDERS = 24  # in which the entries of the array itself are moved
 LITTLE = 64  # times less than the others does it move beside them
 ALIKE = 1e-6  # of the size of the gradient: nearer than this two gradients are the same
 
@@ -45,20 +45,20 @@ class Around:
         slack = max(ALIKE, 64 * self.away) * np.abs(analytic).max(initial=0.0)
         return bool((np.abs(self.of(unit)[:, rows] - analytic) <= slack).all(axis=1).any())
 
-    def excuses(self, unit: int, row: int) -> bool:
-        """Whether several kinks meet at an entry, and its value is about as large as they may make it.
+    def excuses(self, unit: int, rows: Sequence[int] | Array, direction: Array | float = 1.0) -> bool:
+        """Whether several kinks meet in some entries, and their sum along a direction is one that they may make.
 
         What backpropagation then says need not be a subgradient of the whole: it chooses one at each kink, where points
         beside have about half of them on. None on gives 0 or so, all of them twice the middle.
         """
-        near = np.sort(self.of(unit)[:, row])
+        near = np.sort((self.of(unit)[:, rows] * direction).sum(axis=1))
         if not len(near):
             return True  # nothing is known
         low, high = float(near[0]), float(near[-1])
         spread = high - low
         kinds = 1 + np.count_nonzero(np.diff(near) > max(1e-3 * spread, 64 * self.away * max(-low, high)))
         least, most = min(low, low + high, 0) - spread, max(high, low + high, 0) + spread
-        return bool(kinds > 2 and least <= self.analytic[row, unit] <= most)
+        return bool(kinds > 2 and least <= (self.analytic[rows, unit] * direction).sum() <= most)
 
     def _points(self, unit: int) -> Iterator[Mapping[str, Array]]:
         """The array moved one way and the other, its entries by different amounts, alone and a little beside others.

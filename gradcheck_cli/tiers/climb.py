@@ -196,7 +196,7 @@ class Climb:
         columns["resolution"] = width + slack
         inside = around.low - slack <= self.analytic <= around.high + slack
         if not inside and not self.scene.around.has(self.at[1], self.at[:1]):
-            outcome, why = self.scene.no_subgradient(*self.at)
+            outcome, why = self.scene.no_subgradient(self.at[1], self.at[:1])
             return self.sheet.put(self.at, outcome, why, **columns)
         answer = self._sides(self.ladder.levels[len(self.ladder.levels) // 2].step)
         outcome = {kinks.Sides.RIGHT: KINK, kinks.Sides.WRONG: FAIL, kinks.Sides.UNKNOWN: INCONCLUSIVE}[answer]

@@ -146,5 +146,7 @@ def tied_kinks(scene: Scene) -> None:
         for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
             if scene.around.has(int(unit), rows):
                 continue
-            for row in rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]:
-                scene.sheet.put((int(row), int(unit)), *scene.no_subgradient(int(row), int(unit)))
+            blamed = rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]
+            outcome, reason = scene.no_subgradient(int(unit), rows, direction)
+            for row in blamed:
+                scene.sheet.put((int(row), int(unit)), outcome, reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
-from gradcheck_cli.tiers.point import Once, Point
+from gradcheck_cli.tiers.point import Among, Once, Point
 from gradcheck_cli.values import dataclass
 
 CODES = tuple(Outcome)
@@ -29,20 +29,6 @@ PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
 BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-@dataclass(frozen=True)
-class Among:
-    """The length scale and the typical slope of the array that an element was taken from.
-
-    `steepness` is the natural size of its own slope, if known: where terms cancel, the analytic value misleads steps.
-    `noise` is that of its own outputs, or of those of each of all elements.
-    """
-
-    length: float
-    slope: float
-    steepness: float = 0.0
-    noise: Array | float = np.inf
 
 
 @dataclass(frozen=True)
@@ -170,8 +156,7 @@ class Scene:
     def _automatic(self, method: Method) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
         if self.among is not None:
-            slope, noise = np.maximum(found.slope, self.among.steepness), np.minimum(found.noise, self.among.noise)
-            found = replace(found, slope=slope, noise=noise)
+            found = self.among.improved(found)
         self.noise = found.noise
         return np.asarray(np.minimum(method.steps(found), self.length / 8))
 
@@ -219,9 +204,9 @@ class Scene:
         """Gradients beside the point."""
         return Around(self.objective, self.name, self.point.analytic, self.point.noise.unit)
 
-    def no_subgradient(self, row: int, unit: int) -> tuple[int, str]:
-        """The outcome and reason of an element at a kink whose value is no subgradient."""
-        excused = self.around.excuses(unit, row)
+    def no_subgradient(self, unit: int, rows: Sequence[int] | Array, direction: Array | float = 1.0) -> tuple[int, str]:
+        """The outcome and reason of entries at kinks whose values are no subgradient along a direction."""
+        excused = self.around.excuses(unit, rows, direction)
         return (INCONCLUSIVE, "kink") if excused else (FAIL, "no subgradient")
 
     def forget(self) -> Array:

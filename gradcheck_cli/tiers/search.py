@@ -23,8 +23,8 @@ from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
 from gradcheck_cli.tiers.first import sweep_together
 from gradcheck_cli.tiers.narrow import Narrowing
-from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
+from gradcheck_cli.tiers.point import Among, Point
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
