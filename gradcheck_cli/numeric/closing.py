@@ -10,7 +10,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.sampling import snapped
-from gradcheck_cli.numeric.scales import lengths
+from gradcheck_cli.numeric.scales import lengths, scattered
 from gradcheck_cli.values import dataclass
 
 POWER = 1e-4  # of the size of what it looks for, the coarsest that a probe may be to say anything
@@ -74,12 +74,11 @@ def directional(
 
 def _directions(objective: Objective, analytic: Mapping[str, Array], still: Mapping[str, Array]) -> dict[str, Array]:
     """Random signs, magnitudes in [0.5, 1.5] of each entry's length scale: errors do not cancel."""
-    rng, found = np.random.default_rng(4), {}
-    for name in analytic:
-        x = objective.arrays[name].reshape(-1)
-        drawn = rng.uniform(-1.0, 1.0, x.size)
-        found[name] = np.where(still[name], 0.0, lengths(x) * (drawn + np.copysign(0.5, drawn)))
-    return found
+    flat = {name: objective.arrays[name].reshape(-1) for name in analytic}
+    return {
+        name: np.where(still[name], 0.0, lengths(x) * scattered(4 + k, x.shape))
+        for k, (name, x) in enumerate(flat.items())
+    }
 
 
 @dataclass(frozen=True)

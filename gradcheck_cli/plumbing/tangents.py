@@ -10,7 +10,7 @@ from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array, as_outputs
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten, quiet
-from gradcheck_cli.numeric.scales import lengths
+from gradcheck_cli.numeric.scales import lengths, scattered
 from gradcheck_cli.plumbing.structure import problem
 from gradcheck_cli.results import Finding
 
@@ -24,17 +24,15 @@ def optional_members(
     if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in objective.arrays.values()):
         return
     if callable(getattr(objective.layer, "jvp", None)):
-        rng = np.random.default_rng(0)
-        tangents = {name: _tangent(objective.arrays[name], rng) for name in wrt}
+        tangents = {name: _tangent(objective.arrays[name], seed) for seed, name in enumerate(wrt)}
         yield from _jvp(objective, centre, noise, gradients, tangents)
     if callable(getattr(objective.layer, "jacobian", None)):
         yield from _jacobian(objective, gradients)
 
 
-def _tangent(array: Array, rng: np.random.Generator) -> Array:
+def _tangent(array: Array, seed: int) -> Array:
     """A random direction whose entries are as long as the array's length scales."""
-    sizes = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.5, array.shape)
-    return np.asarray(sizes * lengths(array.reshape(-1)).reshape(array.shape))
+    return scattered(seed, array.shape) * lengths(array.reshape(-1)).reshape(array.shape)
 
 
 def _jvp(
