@@ -52,7 +52,7 @@ def test_wrong_weights_are_all_found_and_no_other_is_named(what: str, count: int
 
 
 def test_evaluations_are_few_where_rows_are_apart_and_bounded_where_nothing_is() -> None:
-    for what, most in (("", 60), ("mixing", 400)):
+    for what, most in (("", 60), ("tanh", 60), ("mixing", 400)):
         work = square(256, "5 wrong", what, wrong=5)
         result = search(work.layer, work.arrays)
         assert named(result) == work.layer.wrong.tolist()
