@@ -140,6 +140,17 @@ def test_mistakes_everywhere_end_the_search_with_a_few_of_them(what: str, step: 
         assert found.covered_resolution == np.inf
 
 
+@pytest.mark.parametrize("what", ["nothing", "mixing"])
+@pytest.mark.parametrize(("factor", "rule"), [(2.0, "factor"), (-1.0, "sign"), (0.0, "zero")])
+def test_a_mistake_everywhere_is_named_from_the_few_elements_seen(what: str, factor: float, rule: str) -> None:
+    result = search(spoiled(what, range(SIZE), factor), dense(SIDE))
+    found = next(finding for finding in result.findings if finding.array == "W")
+    assert found.rule == rule
+    seen = array(result).failed
+    assert found.sentence.endswith(f"; seen in {seen} elements of {SIZE}, {SIZE - seen} are not covered")
+    assert any("which cover none" in note for note in result.notes)
+
+
 def test_nothing_covered_is_strict_json() -> None:
     result = search(spoiled("mixing", range(SIZE)), dense(SIDE))
     plain: Any = json.loads(json.dumps(as_json.of_check(result), allow_nan=False))
