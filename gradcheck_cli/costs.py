@@ -56,10 +56,9 @@ def searched(spec: CheckSpec, limits: Limits | None, bench: Bench, sheets: Seque
         found = sheet.searched
         if found is None or limits is None:
             continue
-        yield (
-            f"{_compared(spec, limits, bench, sheet.name, found.elements)}: searched by probes, which cover "
-            f"{found.covered}; an error above {found.resolution:.1e} of one of these would have been seen"
-        )
+        power = f"{found.covered}; an error above {found.resolution:.1e} of one of these would have been seen"
+        covers = f"which cover {power}" if found.covered else "which cover none: too much is wrong, or noise"
+        yield f"{_compared(spec, limits, bench, sheet.name, found.elements)}: searched by probes, {covers}"
 
 
 def _compared(spec: CheckSpec, limits: Limits, bench: Bench, name: str, size: int) -> str:

@@ -108,7 +108,7 @@ def _judge_links(spec: CheckSpec, bench: Bench, judge: JudgeLink) -> dict[int, J
             several=at.several,
             seconds=bench.seconds,
         )
-        judged[k] = judge(mine, link)
+        judged[k] = judge(replace(mine, name=f"link {k} ({chain.labels[k]})"), link)
         if not _is_right(judged[k]):
             return None
     return judged

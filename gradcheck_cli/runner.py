@@ -247,7 +247,7 @@ def judge_numbers(setting: Setting, number: int, bench: Bench, findings: list[Fi
     limits = limits_of(spec, work)
     if setting.tell is not None:
         for sentence in announced(spec, limits, work):
-            setting.tell(sentence)
+            setting.tell(f"{spec.name}: {sentence}" if setting.is_link else sentence)
     point = measured(setting, number, work, limits, findings)
     sheets = undecided(point, wrt) if is_half(work) else judge(point, wrt)
     if fine is not None:

@@ -34,6 +34,15 @@ def test_a_search_is_announced_and_told(tmp_path: Path) -> None:
     assert 0 < found["covered_resolution"] < 1e-5
 
 
+def test_links_of_a_chain_are_announced_by_their_names(tmp_path: Path) -> None:
+    chain = "chain: [{layer: linear}, {layer: tanh}]"
+    arrays = "arrays: {0.x: {shape: [3, 20]}, 0.W: {shape: [20, 20]}, 0.b: {shape: [20]}}"
+    (tmp_path / "chain.yaml").write_text(f"version: 1\nchecks:\n  - {{name: net, {chain}, {arrays}}}\n")
+    done = gradcheck("run", "chain.yaml", "--budget", "100", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "link 0 (linear): W: 400 elements take 800 evaluations" in done.stderr
+
+
 def test_quiet_announces_nothing(tmp_path: Path) -> None:
     done = gradcheck(*LINEAR, "--budget", "6", "-q", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

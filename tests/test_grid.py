@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradcheck_cli.evidence import UNIT64
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.grid import Grid, sort_out
+from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.slabs import SLAB, slabs
+from gradcheck_cli.numeric.structure import AxisMap
 from tests.searching import batch_norm, softmax
 
 
@@ -72,6 +76,18 @@ def test_rows_own_what_they_move() -> None:
     gathered = grid.gather(terms)[0]
     for row in range(grid.rows):
         assert gathered[row] == terms[0, grid.owner == row].sum()
+
+
+def test_rows_have_the_noise_of_what_they_own_in_the_order_in_which_elements_move_together() -> None:
+    grid = grid_of(lambda x: x.sum(axis=1).T, X)
+    weighted, centre = np.arange(1.0, 31.0), -np.arange(30.0)
+    whole = np.sqrt((weighted**2).sum())
+    noise = grid.noise(Noise(weighted, weighted, np.array([whole]), np.array([435.0]), weighted, UNIT64), centre)
+    maps = tuple(AxisMap(axis, ends, (None,), (np.arange(X.shape[axis]),)) for axis, ends in grid.axes.items())
+    for _, gather in Groups(grid.objective, "x", maps):
+        assert np.allclose(noise.total**2, gather(weighted[None, :] ** 2, np.ones(30))[0])
+        assert np.allclose(noise.magnitude, gather(np.abs(centre)[None, :], np.abs(grid.objective.weights))[0])
+    assert len(set(noise.total.tolist())) == grid.rows == 30
 
 
 def test_slabs_cover_everything_once() -> None:

@@ -52,7 +52,7 @@ def test_wrong_weights_are_all_found_and_no_other_is_named(what: str, count: int
 
 
 def test_evaluations_are_few_where_rows_are_apart_and_bounded_where_nothing_is() -> None:
-    for what, most in (("", 60), ("mixing", 400)):
+    for what, most in (("", 60), ("tanh", 60), ("mixing", 400)):
         work = square(256, "5 wrong", what, wrong=5)
         result = search(work.layer, work.arrays)
         assert named(result) == work.layer.wrong.tolist()
@@ -138,6 +138,17 @@ def test_mistakes_everywhere_end_the_search_with_a_few_of_them(what: str, step: 
     assert result.evaluations < 300
     if not found.covered:
         assert found.covered_resolution == np.inf
+
+
+@pytest.mark.parametrize("what", ["nothing", "mixing"])
+@pytest.mark.parametrize(("factor", "rule"), [(2.0, "factor"), (-1.0, "sign"), (0.0, "zero")])
+def test_a_mistake_everywhere_is_named_from_the_few_elements_seen(what: str, factor: float, rule: str) -> None:
+    result = search(spoiled(what, range(SIZE), factor), dense(SIDE))
+    found = next(finding for finding in result.findings if finding.array == "W")
+    assert found.rule == rule
+    seen = array(result).failed
+    assert found.sentence.endswith(f"; seen in {seen} elements of {SIZE}, {SIZE - seen} are not covered")
+    assert any("which cover none" in note for note in result.notes)
 
 
 def test_nothing_covered_is_strict_json() -> None:

@@ -29,7 +29,7 @@ def not_finite(suspect: Suspect) -> Finding | None:
     if not bad.any():
         return None
     position = int(np.flatnonzero(bad)[0])
-    entry = position // suspect.analytic.shape[1]
+    entry = suspect.entry(position)
     what = "NaN" if np.isnan(suspect.analytic[bad]).all() else "infinite"
     point, value = number(suspect.value.flat[entry]), number(suspect.analytic.flat[position])
     return suspect.finding(
@@ -54,7 +54,7 @@ def at_kinks(suspect: Suspect) -> Finding | None:
     """Outside the slopes on both sides of a kink."""
     if not np.isin(suspect.sheet.reason[suspect.wrong], BESIDE_A_KINK).all():
         return None
-    entry = suspect.worst // suspect.analytic.shape[1]
+    entry = suspect.entry(suspect.worst)
     count, total = int(suspect.wrong.sum()), suspect.wrong.size
     where = f"{suspect.at(suspect.worst)}, where {suspect.name} is {number(suspect.value.flat[entry])}"
     return suspect.finding(

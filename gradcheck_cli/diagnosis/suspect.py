@@ -160,9 +160,14 @@ class Suspect:
         off = np.abs(analytic - guess) > allowed
         return not (off & np.isfinite(guess) & np.isfinite(doubt)).any()
 
+    def entry(self, position: int) -> int:
+        """Where an element is in the flat array, by its flat position in the table: a search keeps only some."""
+        row = position // self.analytic.shape[1]
+        return row if self.sheet.searched is None else int(self.sheet.searched.indices[row])
+
     def label(self, position: int) -> str:
         """The name of an element by its flat position in the table, as in `W[0, 1]`."""
-        index = np.unravel_index(position // self.analytic.shape[1], self.shape)
+        index = np.unravel_index(self.entry(position), self.shape)
         return f"{self.name}[{', '.join(str(int(i)) for i in index)}]" if self.shape else self.name
 
     @cached_property

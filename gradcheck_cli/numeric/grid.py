@@ -7,11 +7,13 @@ nobody owns, or is a difference that no element of the other row explains.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from gradcheck_cli.layer import Array, Shape
+from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.numeric.structure import along
 
@@ -79,6 +81,15 @@ class Grid:
         """The outputs sorted by their rows, and where those of each row start."""
         order = np.argsort(self.owner, kind="stable")
         return order, np.searchsorted(self.owner[order], np.arange(self.rows + 1))
+
+    def noise(self, noise: Noise, centre: Array) -> Noise:
+        """The noise of each row's outputs, contracted, with their own sums of |weight output|."""
+        largest = float(noise.weighted.max(initial=0.0)) or 1.0
+        squares = (noise.weighted / largest) ** 2
+        whole = largest * float(np.sqrt(squares.sum())) or 1.0
+        total = largest * np.sqrt(self.gather(squares[None, :])[0]) * float(noise.total[0]) / whole
+        magnitude = self.gather(np.abs(self.objective.weights * centre)[None, :])[0]
+        return replace(noise, total=total, magnitude=magnitude)
 
     def gather(self, terms: Array) -> Array:
         """Contract terms (n, outputs) to rows (n, rows)."""

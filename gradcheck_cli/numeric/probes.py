@@ -38,11 +38,13 @@ class Tile:
 class Seen:
     """What a probe says of each row: its residual, numeric minus analytic slope, and the bound on it without mistakes.
 
-    `mismatch` is that of the one-sided slopes. `leaks` says that outputs moved that no row owns: the rows are no rows.
+    `noise` is the part of the bound that grows as the step shrinks, `mismatch` that of the one-sided slopes. `leaks`
+    says that outputs moved that no row owns: the rows are no rows.
     """
 
     residual: Array
     bound: Array
+    noise: Array
     mismatch: Array
     leaks: bool = False
 
@@ -66,7 +68,7 @@ class Probes:
     def __init__(
         self, objective: Objective, grid: Grid, noise: Noise, centre: Array, analytic: Array, rounding: Array
     ) -> None:
-        self.objective, self.grid, self.noise, self.centre = objective, grid, noise, centre
+        self.objective, self.grid, self.noise, self.centre = objective, grid, grid.noise(noise, centre), centre
         self.x = grid.table(objective.arrays[grid.name])
         broken = ~np.isfinite(analytic)
         self.broken = np.flatnonzero(broken)
@@ -75,26 +77,16 @@ class Probes:
         self.analytic, self.rounding = map(grid.table, values or (analytic, rounding))
         self.codes = np.random.default_rng(7).integers(-(2**15), 2**15, self.x.shape, np.int16)
         self.typical = _extent(objective.arrays[grid.name].reshape(-1))
-        self.total, self.magnitude = self._noise()
         self.step = self._step()
-
-    def _noise(self) -> tuple[Array, Array]:
-        """The noise of each row's contracted outputs, and the sum of |weight output| that it comes from."""
-        grid, noise = self.grid, self.noise
-        largest = float(noise.weighted.max(initial=0.0)) or 1.0
-        squares = (noise.weighted / largest) ** 2
-        whole = largest * float(np.sqrt(squares.sum())) or 1.0
-        total = largest * np.sqrt(grid.gather(squares[None, :])[0]) * float(noise.total[0]) / whole
-        return total, grid.gather(np.abs(self.objective.weights * self.centre)[None, :])[0]
 
     def _step(self) -> float:
         squares = np.zeros(self.grid.rows)
         for tile in self.everything():
             squares[tile.rows] += ((self.analytic[tile.rows, tile.columns] * self.direction(tile)) ** 2).sum(axis=1)
         slope = np.sqrt(squares)
-        middle = float(np.median(slope[slope > 0])) if (slope > 0).any() else float(np.median(self.magnitude))
+        middle = float(np.median(slope[slope > 0])) if (slope > 0).any() else float(np.median(self.noise.magnitude))
         one = np.ones(1)
-        return float(Central().steps(Scales(one, middle * one, np.median(self.total) * one, self.noise.unit))[0])
+        return float(Central().steps(Scales(one, middle * one, np.median(self.noise.total) * one, self.noise.unit))[0])
 
     def everything(self) -> Iterator[Tile]:
         """Tiles over the whole array, none larger than a slab."""
@@ -139,19 +131,18 @@ class Probes:
         leaks = bool((np.stack(values)[:, self.grid.owner < 0] != self.centre[self.grid.owner < 0]).any())
         slopes = self._combine(np.stack(values), steps)
         own = 2 * np.sqrt(rounding) + K * UNIT64 * np.sqrt(squares)
-        return Seen(slopes.value[0] - predicted, slopes.uncertainty[0] + own, slopes.mismatch[0], leaks)
+        bound, noise = slopes.uncertainty[0] + own, K * slopes.roundoff[0]
+        return Seen(slopes.value[0] - predicted, bound, noise, slopes.mismatch[0], leaks)
 
     def _combine(self, values: Array, steps: Array) -> Estimate:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.where(self.magnitude > 0, self.total / self.magnitude, 0.0)
         samples = Samples(
             made=np.array([1.0, -1.0])[:, None, None] * steps,
             values=values[:, None, :],
             centre=self.centre,
             weights=self.objective.weights,
             gather=lambda terms, weights: self.grid.gather(terms * weights),
-            noise=self.total,
-            relative=np.maximum(relative, self.noise.unit),
+            noise=self.noise.total,
+            relative=self.noise.relative,
             unit=self.noise.unit,
         )
         return Central().combine(samples)

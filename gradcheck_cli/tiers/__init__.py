@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.tiers import climb, first, last, looks
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
@@ -49,8 +48,7 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
     size = point.objective.arrays[name].size
     limits = None if point.limits is None else replace(point.limits, budget=left)
     if search.structure and limits is not None and not limits.crossed_by(search.grid.columns, size):
-        scene = Scene(point, name)
-        found = first.sweep_together(scene, Groups(scene.objective, name, search.structure))
+        scene, found = search.sweep()
         if found is not None:
             scene.maps = search.structure
             search.settle_most(scene.sheet, [row for row, _ in found])

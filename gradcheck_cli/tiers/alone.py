@@ -1,7 +1,7 @@
 """Single elements of a large array, each judged by the full method as if it were an array of its own.
 
 Elements of different rows move different outputs. So their judgements take turns, and what they ask is evaluated at
-once: a hundred of them cost as many evaluations as one.
+once: a hundred of them cost as many evaluations, and calls of the VJP, as one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.grid import Grid
 from gradcheck_cli.numeric.objective import Objective
 
-Ask = Callable[[Any], Array | None]
+Ask = Callable[[Any, bool], Array | None]
 
 
 class Alone:
-    """A layer as a function of one entry of one array: its outputs at `mine`, flat, which `ask` evaluates."""
+    """A layer as a function of one entry of an array: its outputs, or its slope, at a value, which `ask` evaluates."""
 
-    def __init__(self, objective: Objective, name: str, index: int, mine: Array, ask: Ask) -> None:
-        self.objective, self.name, self.index, self.mine, self.ask = objective, name, index, mine, ask
+    def __init__(self, name: str, ask: Ask) -> None:
+        self.name, self.ask = name, ask
         self.known: dict[Any, Array | None] = {}
 
     def forward(self, **arrays: Array) -> Array:
@@ -34,20 +34,18 @@ class Alone:
         value = arrays[self.name][0]
         key = (value.dtype, value)
         if key not in self.known:
-            self.known[key] = self.ask(value)
+            self.known[key] = self.ask(value, False)
         found = self.known[key]
         if found is None:
             raise ArithmeticError("forward can't be evaluated there")
         return found
 
-    def vjp(self, dy: Array, **arrays: Array) -> Mapping[str, Array]:
-        """The gradient with respect to the entry."""
-        flat = self.objective.cotangent.copy()
-        flat[self.mine] = dy
-        value = arrays[self.name]
-        moved = self.objective.arrays | {self.name: replaced(self.objective.arrays[self.name], [self.index], value)}
-        gradient = np.asarray(self.objective.vjp(flat, moved)[self.name])
-        return {self.name: gradient.reshape(-1)[self.index : self.index + 1]}
+    def vjp(self, dy: Array, **arrays: Array) -> Mapping[str, Array]:  # noqa: ARG002 - a layer's signature
+        """The gradient with respect to the entry, for the cotangent of the point: nobody asks for another."""
+        found = self.ask(arrays[self.name][0], True)
+        if found is None:
+            raise ArithmeticError("the VJP has no value there")
+        return {self.name: found}
 
 
 def replaced(array: Array, indices: Sequence[int], values: Array) -> Array:
@@ -58,13 +56,17 @@ def replaced(array: Array, indices: Sequence[int], values: Array) -> Array:
 
 
 class Turn(threading.Thread):
-    """A judgement that runs only while it is its turn, and waits for the outputs at `outputs` that it asks for."""
+    """A judgement that runs only while it is its turn, and waits for what it asks for.
+
+    That is what its outputs are at a value of the entry at `index`, or the `slope` there.
+    """
 
     def __init__(self, row: int, index: int, outputs: Array, job: Callable[[Ask], None]) -> None:
         super().__init__(daemon=True)
         self.row, self.index, self.outputs = row, index, outputs
         self.job = job
-        self.question: Any = None
+        self.value: Any = None
+        self.slope = False
         self.answer: Array | None = None
         self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
         self.error: BaseException | None = None
@@ -81,8 +83,8 @@ class Turn(threading.Thread):
         self.over = True
         self.theirs.release()
 
-    def _ask(self, value: Any) -> Array | None:
-        self.question = value
+    def _ask(self, value: Any, slope: bool) -> Array | None:
+        self.value, self.slope = value, slope
         self.theirs.release()
         self.mine.acquire()
         if self.given_up:
@@ -105,16 +107,20 @@ class Turn(threading.Thread):
 
 
 def in_turns(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> None:
-    """Run judgements of elements of different rows; each round of their questions is one evaluation."""
-    going = list(turns)
+    """Run judgements of elements of different rows; each round of their questions is one evaluation.
+
+    Who asks for a slope gets it at once and goes on, so that none falls behind the others.
+    """
+    going = ready = list(turns)
     try:
         for turn in turns:
             turn.start()
         while going:
-            for turn in going:
+            for turn in ready:
                 turn.go_on()
             going = [turn for turn in going if not turn.over]
-            _answer(objective, grid, going)
+            ready = [turn for turn in going if turn.slope] or going
+            _answer(objective, grid, ready)
     finally:
         for turn in going:  # an interruption: let the threads end
             turn.give_up()
@@ -142,17 +148,31 @@ def keep_apart(objective: Objective, grid: Grid, centre: Array, turns: Sequence[
 
 
 def _answer(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> None:
-    """Evaluate all questions of one kind at once; one by one where that fails, for one may lie outside the domain."""
+    """Answer all questions of one kind at once; one by one where that fails, for one may lie outside the domain."""
     kinds: dict[Any, list[Turn]] = {}
     for turn in turns:
-        kinds.setdefault(turn.question.dtype, []).append(turn)
-    for alike in kinds.values():
-        values = _moved(objective, grid, alike)
+        kinds.setdefault((turn.value.dtype, turn.slope), []).append(turn)
+    for (_, slope), alike in kinds.items():
+        find = _slopes if slope else _moved
+        values = find(objective, grid, alike)
         for turn in alike:
-            found = values if values is not None or len(alike) == 1 else _moved(objective, grid, [turn])
-            turn.answer = None if found is None else found[turn.outputs]
+            found = values if values is not None or len(alike) == 1 else find(objective, grid, [turn])
+            here = slice(turn.index, turn.index + 1) if slope else turn.outputs
+            turn.answer = None if found is None else found[here]
 
 
 def _moved(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> Array | None:
-    array, values = objective.arrays[grid.name], np.array([turn.question for turn in turns])
-    return objective.moved({grid.name: replaced(array, [turn.index for turn in turns], values)})
+    return objective.moved(_places(objective, grid, turns))
+
+
+def _slopes(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> Array | None:
+    try:
+        gradients = objective.vjp(objective.cotangent, objective.arrays | _places(objective, grid, turns))
+        return np.asarray(gradients[grid.name]).reshape(-1)
+    except Exception:  # noqa: BLE001 - beside the point the VJP may have no value
+        return None
+
+
+def _places(objective: Objective, grid: Grid, turns: Sequence[Turn]) -> dict[str, Array]:
+    array, values = objective.arrays[grid.name], np.array([turn.value for turn in turns])
+    return {grid.name: replaced(array, [turn.index for turn in turns], values)}

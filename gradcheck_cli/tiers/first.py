@@ -13,6 +13,7 @@ from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.heads import Head
+from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.sampling import Chunk, chunks
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.slabs import slabs
@@ -23,11 +24,14 @@ COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: 
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
-def sweep_together(scene: Scene, together: Groups) -> list[tuple[int, int]] | None:
-    """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix."""
+def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -> list[tuple[int, int]] | None:
+    """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix.
+
+    The `noise` may be that of the outputs of each of those that move together, instead of all outputs.
+    """
     scene.objective.ledger.phase = "tier1"
     point = scene.point
-    args = (scene.steps, point.method, point.noise, point.centre, scene.copies)
+    args = (scene.steps, point.method, noise or point.noise, point.centre, scene.copies)
     return _confirmed(scene, [shared.sweep(scene.objective, scene.name, together, *args)])
 
 

@@ -19,12 +19,16 @@ from gradcheck_cli.values import dataclass
 Spans = tuple[tuple[int, int], ...]
 ACTIVE = 64  # rows that are narrowed at a time, and blocks that wait in one row
 MOST = 256  # single elements after which a search ends
+NARROW = 8  # columns of a window in which the nearest one is most probably the wrong one
 SPREAD = 8, 1 / 8  # or so many, if they are that part of everything that has been decided: mistakes are everywhere
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some columns of a row with a residual that they do not explain; `part` is what is probed next."""
+    """Some columns of a row with a residual that they do not explain; `part` is what is probed next.
+
+    If that turns out to be right, `then` comes after it.
+    """
 
     row: int
     spans: Spans
@@ -32,6 +36,7 @@ class Block:
     bound: float
     locate: bool = True
     part: Spans | None = None
+    then: Spans | None = None
 
     @property
     def size(self) -> int:
@@ -112,8 +117,9 @@ class Narrowing:
     @staticmethod
     def _prepared(block: Block) -> Block:
         """A block too small to be located, or tried already, is halved."""
-        if block.part is None and (not block.locate or block.size < 4):
-            return replace(block, part=block.half() if block.size > 1 else block.spans)
+        if block.part is None and (block.then or not block.locate or block.size < 4):
+            part = block.then or (block.half() if block.size > 1 else block.spans)
+            return replace(block, part=part, then=None, locate=False)
         return block
 
     def _located(self, block: Block, residual: float, bound: float) -> Block:
@@ -126,6 +132,10 @@ class Narrowing:
             window = (max(first, int(np.ceil(centre - spread))), min(last, int(np.floor(centre + spread)) + 1))
             outside = without(((first, last),), (window,))
             part = without(block.spans, outside)
+            column = round(centre)
+            guess = without(part, ((first, column), (column + 1, last)))
+            if guess and window[1] - window[0] <= NARROW:
+                return replace(block, part=guess, then=without(part, guess), locate=False)
             if part:
                 return replace(block, part=part, locate=False)
         return replace(block, part=block.half(), locate=False)
@@ -140,6 +150,8 @@ class Narrowing:
         halved = len(rest) and abs(2 * sum(b - a for a, b in rest) - block.size) <= 1
         part = Block(block.row, block.part, residual, bound)
         other = Block(block.row, rest, block.residual - residual, block.bound + bound, locate=bool(halved))
+        if not part.suspicious:
+            other = replace(other, then=block.then)
         doubtful = abs(other.residual) > bound or not part.suspicious
         for one in (other, part):
             if not one.size:

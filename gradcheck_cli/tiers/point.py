@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradcheck_cli import compare
 from gradcheck_cli.compare import Rule
-from gradcheck_cli.differences.method import Method
+from gradcheck_cli.differences.method import Method, Scales
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import second
 from gradcheck_cli.numeric.noise import Noise, measure_coarse
@@ -32,6 +33,25 @@ class Once:
         if self.name not in owner.__dict__:
             owner.__dict__[self.name] = self.measure(owner)
         return owner.__dict__[self.name]
+
+
+@dataclass(frozen=True)
+class Among:
+    """The length scale and the typical slope of the array that elements were taken from, and what is known of these.
+
+    `steepness` is the natural size of an element's own slope: where terms cancel, the analytic value misleads steps.
+    `noise` is that of the outputs which are its own.
+    """
+
+    length: float
+    slope: float
+    steepness: float = 0.0
+    noise: Array | float = np.inf
+
+    def improved(self, found: Scales) -> Scales:
+        """Scales with what is known better."""
+        slope, noise = np.maximum(found.slope, self.steepness), np.minimum(found.noise, self.noise)
+        return replace(found, slope=slope, noise=noise)
 
 
 @dataclass(frozen=True)

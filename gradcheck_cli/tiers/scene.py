@@ -20,7 +20,7 @@ from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.results import Outcome
-from gradcheck_cli.tiers.point import Once, Point
+from gradcheck_cli.tiers.point import Among, Once, Point
 from gradcheck_cli.values import dataclass
 
 CODES = tuple(Outcome)
@@ -29,14 +29,6 @@ PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
 BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-@dataclass(frozen=True)
-class Among:
-    """The length scale and the typical slope of the array that a few elements were taken from."""
-
-    length: float
-    slope: float
 
 
 @dataclass(frozen=True)
@@ -163,6 +155,8 @@ class Scene:
 
     def _automatic(self, method: Method) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
+        if self.among is not None:
+            found = self.among.improved(found)
         self.noise = found.noise
         return np.asarray(np.minimum(method.steps(found), self.length / 8))
 

@@ -18,16 +18,17 @@ from gradcheck_cli.numeric.objective import Ledger, Objective
 from gradcheck_cli.numeric.probes import Probes, Seen
 from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
-from gradcheck_cli.tiers.climb import PROVEN
+from gradcheck_cli.tiers.first import sweep_together
 from gradcheck_cli.tiers.narrow import Narrowing
-from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Among, Scene, Searched, Sheet
+from gradcheck_cli.tiers.point import Among, Point
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Scene, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
-TOGETHER, MOST = 8, 256  # elements that are explored in full at once, and that are judged at once
+FEW, MOST = 8, 256  # elements that are judged where nothing finite is everywhere, and that are judged at once
 SHARE = 8  # mistakes are everywhere if one of so many is one
 SAMPLE = 65_536  # elements that stand for the typical slope
 COLUMNS = [field.name for field in fields(Sheet) if field.name not in ("name", "usual", "searched")]
@@ -40,7 +41,7 @@ class Search:
         self.point, self.name, self.objective, self.judge = point, name, point.objective, judge
         flat = self.objective.arrays[name].reshape(-1)
         sample = point.analytic[name][:: max(1, flat.size // SAMPLE)]
-        self.proven, self.apart = 0, True
+        self.proven, self.apart, self.steepness = 0, True, dict[tuple[int, int], float]()
         self.among = Among(ordinary_length(flat), typical_slope(sample))
         self.objective.ledger.phase = "structure"
         self.grid = sort_out(self.objective, name, self.among.length, point.centre)
@@ -52,6 +53,13 @@ class Search:
             AxisMap(axis, follows, (None,) * len(follows), (np.arange(self.grid.shape[axis]),))
             for axis, follows in self.grid.axes.items()
         )
+
+    def sweep(self) -> tuple[Scene, list[tuple[int, int]] | None]:
+        """Visit every element, those of different rows at once; which are left open, None if they turn out to mix."""
+        grid, noise = self.grid, self.grid.noise(self.point.noise, self.point.centre)
+        each = np.broadcast_to(noise.total[:, None], (grid.rows, grid.columns))
+        scene = Scene(self.point, self.name, replace(self.among, noise=grid.array(each).reshape(-1)))
+        return scene, sweep_together(scene, Groups(self.objective, self.name, self.structure), noise)
 
     def run(self) -> Sheet:
         """Probe, narrow and judge. A structure that turns out to be wrong is dropped."""
@@ -77,15 +85,19 @@ class Search:
     def _broken(self, probes: Probes) -> list[tuple[int, int]]:
         """Elements whose analytic value is not finite, which need no search; a few where they are many."""
         count = len(probes.broken)
-        return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else TOGETHER]]
+        return [self.grid.find(int(index)) for index in probes.broken[: MOST if count <= MOST else FEW]]
 
     def _look(self, probes: Probes) -> tuple[Seen | None, Array]:
-        """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps."""
+        """Probe everything; rows that are not resolved, or may be at kinks, are looked at with smaller steps.
+
+        But not where these would see less for their noise alone.
+        """
         everything, steps = list(probes.everything()), np.full(self.grid.rows, probes.step)
         seen = probes.look(everything, steps)
-        coarse = np.ones(self.grid.rows, bool) if seen is None else self._coarse(probes, seen) | seen.bent
-        if not coarse.any() or (seen is not None and seen.leaks):
-            return seen, steps
+        if seen is not None:
+            asks = (self._coarse(probes, seen) | seen.bent) & ~(CLOSER * seen.noise >= seen.bound)
+            if seen.leaks or not asks.any():
+                return seen, steps
         closer = probes.look(everything, steps / CLOSER)
         if seen is None or closer is None:
             return (seen, steps) if closer is None else (closer, steps / CLOSER)
@@ -93,6 +105,7 @@ class Search:
         chosen = Seen(
             np.where(better, closer.residual, seen.residual),
             np.where(better, closer.bound, seen.bound),
+            np.where(better, closer.noise, seen.noise),
             np.where(better, closer.mismatch, seen.mismatch),
             seen.leaks or closer.leaks,
         )
@@ -100,7 +113,7 @@ class Search:
 
     def _reference(self, probes: Probes) -> float:
         """What a resolution is measured against: a typical slope, else the slope of something of the outputs' size."""
-        return self.among.slope or float(np.median(probes.magnitude)) / probes.typical
+        return self.among.slope or float(np.median(probes.noise.magnitude)) / probes.typical
 
     def _coarse(self, probes: Probes, seen: Seen) -> Array:
         return np.asarray(~(probes.resolution(seen.bound) <= FINE * self._reference(probes)))
@@ -139,6 +152,7 @@ class Search:
     def settle(self, sheet: Sheet, rows: Sequence[int]) -> None:
         """Judge some entries of a sheet of the whole array by the full method, those of different rows at once."""
         places = [self.grid.find(row) for row in rows]
+        self.steepness = dict(zip(places, sheet.slope[list(rows), 0].tolist(), strict=True))
         found = self._judged(places) or self._judged(places)  # the second time one by one
         for column in COLUMNS:
             getattr(sheet, column)[list(rows)] = getattr(found, column)
@@ -150,8 +164,7 @@ class Search:
         waiting = list(places)
         while waiting:
             batch = list({place[0]: place for place in reversed(waiting)}.values()) if self.apart else waiting[:1]
-            # what the first of many go through is spared the others
-            batch = batch[: PROVEN if not sheets and self.proven < PROVEN and len(batch) > TOGETHER else MOST]
+            batch = batch[:MOST]
             waiting = [place for place in waiting if place not in batch]
             turns = [self._turn(place, sheets, len(batch) > 1) for place in batch]
             in_turns(self.objective, self.grid, turns)
@@ -173,16 +186,16 @@ class Search:
         outputs = self.grid.outputs(place[0]) if apart else np.arange(self.objective.outputs)
 
         def job(ask: Ask) -> None:
-            layer = Alone(self.objective, self.name, index, outputs, ask)
-            scene = Scene(self._alone(layer), self.name, self.among)
+            among = replace(self.among, steepness=self.steepness.get(place, 0.0))
+            scene = Scene(self._alone(index, outputs, Alone(self.name, ask)), self.name, among)
             scene.proven = self.proven
             sheets[place] = self.judge(scene)
 
         return Turn(place[0], index, outputs, job)
 
-    def _alone(self, layer: Alone) -> Point:
-        """The point as that of a layer of one entry."""
-        point, objective, pick, mine = self.point, self.objective, slice(layer.index, layer.index + 1), layer.mine
+    def _alone(self, index: int, mine: Array, layer: Alone) -> Point:
+        """The point as that of a layer of one entry, with the outputs at `mine`."""
+        point, objective, pick = self.point, self.objective, slice(index, index + 1)
         array = objective.arrays[self.name].reshape(-1)[pick]
         one = Objective(layer, {self.name: array}, (objective.cotangent[mine],), "vjp", Ledger())
         one.costly = objective.costly
