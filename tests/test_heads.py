@@ -163,3 +163,20 @@ def test_values_of_stacks_that_leak_are_not_believed(monkeypatch: pytest.MonkeyP
     layer = network(*(LAYERS[name]() for name in NAMES[:3]), Crosstalk(LAYERS["softmax_cross_entropy"]()))
     assert check(layer, GIVEN, exhaustive=True).verdict is Verdict.PASS
     assert believed == [False, False, False]
+
+
+@dataclass(frozen=True)
+class Writing(Crosstalk):
+    """A link that writes to the stacks that it is handed."""
+
+    def forward_stacked(self, **arrays: Array) -> Any:
+        x = next(iter(arrays.values()))
+        x *= 1.0
+        return self.inner.forward_stacked(**arrays)  # type: ignore[attr-defined]
+
+
+def test_links_that_write_to_stacks_are_moved_one_by_one() -> None:
+    layer = network(*(LAYERS[name]() for name in NAMES[:3]), Writing(LAYERS["softmax_cross_entropy"]()))
+    found = check(layer, GIVEN, exhaustive=True)
+    assert found.verdict is Verdict.PASS
+    assert found.evaluations_by_tier["tier1"] >= 2 * sum(int(np.prod(shape)) for shape in SHAPES.values())

@@ -160,3 +160,34 @@ def test_a_true_zero_stands_up_to_the_examination() -> None:
         entrywise(lambda x: np.where(x < -20, 1.0, 1 + np.exp(x)), lost_tail), {"x": [0.3, -0.7, 1.1, -33.0]}
     )
     assert [element.outcome for element in result.arrays[0].worst] == [Outcome.PASS] * 4
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (0, 7)])
+def test_of_many_zeros_those_that_hide_a_slope_are_found(
+    hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = second.complex_step
+
+    def counted(*args: Any) -> second.Opinion | None:
+        asked.append(args[4].size)
+        return real(*args)
+
+    monkeypatch.setattr(second, "complex_step", counted)
+    flat = np.where(np.isin(np.arange(8), hidden), -33.0, -36.0)
+    layer = entrywise(lambda x: np.where(x < -35, 1.0, 1 + np.exp(x)), lost_tail)
+    result = check(layer, {"x": [0.3, -0.7, 1.1, 0.8, *flat]})
+    outcomes = [element.outcome for element in sorted(result.arrays[0].worst, key=lambda one: one.index)]
+    zeros = [Outcome.INCONCLUSIVE if k in hidden else Outcome.PASS for k in range(8)]
+    assert outcomes == [Outcome.PASS] * 4 + zeros
+    assert bool(asked) is bool(hidden)  # one question for all of them was enough, or not
+
+
+def test_one_complex_step_gives_the_slope_along_a_direction() -> None:
+    direction = np.array([1.0, -2.0, 0.0, 1e6])
+    one, noise, centre = prepared(np.exp)
+    found = second.complex_slope(one, noise, centre, "x", direction)
+    assert found == pytest.approx(direction @ np.exp(X), rel=1e-14)
+    assert second.complex_slope(one, noise, centre, "x", np.zeros(4)) == 0
+    for broken in BROKEN.values():
+        assert second.complex_slope(*prepared(broken), "x", direction) is None

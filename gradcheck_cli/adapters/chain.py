@@ -128,10 +128,14 @@ class Chain:
     ) -> list[tuple[dict[str, Array], Outputs]]:
         """All arrays of each link, and its outputs."""
         points: list[tuple[dict[str, Array], Outputs]] = []
+        by_link: dict[str, dict[str, Array]] = {}
+        for name, array in arrays.items():
+            number, _, bare = name.partition(".")
+            by_link.setdefault(number, {})[bare] = array
         for k, link in enumerate(self.links[first:stop], first):
-            mine, outputs = own(arrays, k), as_outputs(y)
-            shapes = {name: array.shape for name, array in mine.items()}
-            point = dict(zip(self._first(k, len(outputs), shapes), outputs, strict=True)) | mine
+            mine, outputs = by_link.get(str(k), {}), as_outputs(y)
+            names = self._first(k, len(outputs), {name: array.shape for name, array in mine.items()})
+            point = dict(zip(names, outputs, strict=True)) | mine
             y = getattr(link, method)(**point)
             points.append((point, y))
         return points

@@ -47,12 +47,16 @@ def fit_classes(given: Mapping[str, Shape], default: int = 3) -> tuple[Shape, Sh
 
 def one_hot(target: Array, classes: int, ignored: int | None = None) -> Array:
     """Booleans (..., C), true at the class of each target that counts. Raises ArrayError if a class does not exist."""
-    counts = np.ones(target.shape, bool) if ignored is None else target != ignored
-    strange = target[counts & ((target < 0) | (target >= classes))]
-    if strange.size:
+    strange = (target < 0) | (target >= classes)
+    chosen = np.asarray(target[..., None] == np.arange(classes))
+    if ignored is not None:
+        counts = target != ignored
+        strange &= counts
+        chosen &= counts[..., None]
+    if strange.any():
         must = f"must be in [0, {classes})" + ("" if ignored is None else f" or ignore_index = {ignored}")
-        raise ArrayError("target", f"class {strange.flat[0]}", must)
-    return np.asarray((target[..., None] == np.arange(classes)) & counts[..., None])
+        raise ArrayError("target", f"class {target[strange].flat[0]}", must)
+    return chosen
 
 
 def _check_weights(weights: tuple[float, ...] | None, classes: int | None = None) -> None:
@@ -73,15 +77,16 @@ def _weigh(chosen: Array, weights: tuple[float, ...] | None, x: Array) -> Array:
 
 def _dot(q: Array, z: Array) -> Array:
     """Σ_c q_c z_c over the last axis, where 0 times -inf is 0."""
-    if not np.isfinite(z).all():
-        z = np.where(q == 0, 0.0, z)
-    return np.asarray(np.einsum("...i,...i->...", q, z))
+    total = np.einsum("...i,...i->...", q, z)
+    if not np.isfinite(total).all():
+        total = np.einsum("...i,...i->...", q, np.where(q == 0, 0.0, z))
+    return np.asarray(total)
 
 
 def _mass(chosen: Array) -> Array:
     """The total weight of the targets of each point of a stack, and 1 where none counts, to divide by."""
-    total = chosen.sum(axis=tuple(range(1, chosen.ndim)))
-    return np.asarray(np.where(total == 0, 1.0, total))
+    total = chosen.reshape(len(chosen), -1).sum(axis=1)
+    return np.asarray(total + (total == 0))
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,11 @@ class SoftmaxCrossEntropy:
             rows = np.ones(x.shape[:-1], x.real.dtype)
             return _weigh(smooth * target + even, self.class_weights, x), _mass(rows)
         t = one_hot(target, x.shape[-1], self.ignore_index)
-        q = smooth * t.astype(x.real.dtype) + even
-        if self.ignore_index is not None:
-            q = np.where(t.any(axis=-1, keepdims=True), q, 0.0)
-        q = _weigh(q, self.class_weights, x)
-        return q, _mass(_weigh(t, self.class_weights, x))
+        chosen = _weigh(t, self.class_weights, x)
+        if not self.label_smoothing:
+            return chosen, _mass(chosen)
+        q = np.where(t.any(axis=-1, keepdims=True), smooth * t.astype(x.real.dtype) + even, 0.0)
+        return _weigh(q, self.class_weights, x), _mass(chosen)
 
 
 @dataclass(frozen=True)

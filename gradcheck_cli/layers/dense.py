@@ -10,6 +10,8 @@ import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape
 
+FEW = 16  # features
+
 
 def _size(option: str, given: int | None, found: int | None, default: int) -> int:
     """Settle a size from the option, else from a given shape, else the default."""
@@ -79,9 +81,17 @@ class Linear:
         return np.asarray(dx @ W.T + x @ dW.T + db)
 
     def forward_stacked(self, x: Array, W: Array, b: Array) -> Array:
-        y = x.reshape(x.shape[0], -1, x.shape[-1]) @ np.swapaxes(W, -1, -2)
+        y = _rows_times(x.reshape(x.shape[0], -1, x.shape[-1]), W)
         y = np.add(y, b[:, None], out=y if len(b) <= len(y) and b.dtype == y.dtype else None)  # fresh memory is dear
         return np.asarray(y.reshape(y.shape[0], *x.shape[1:-1], W.shape[1]))
+
+
+def _rows_times(x: Array, W: Array) -> Array:
+    """x Wᵀ for stacks of both. Few features are outermost in memory: what follows then takes many rows at a time."""
+    if W.shape[1] > FEW:
+        return np.asarray(x @ np.swapaxes(W, -1, -2))
+    y = np.empty((W.shape[1], max(len(x), len(W)), x.shape[1]), np.result_type(x, W)).swapaxes(0, 1)
+    return np.matmul(W, np.swapaxes(x, -1, -2), out=y).swapaxes(-1, -2)
 
 
 _BILINEAR_SHAPES = {

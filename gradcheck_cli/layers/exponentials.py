@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape, strata
 
 FAMILY = "normalised exponentials"
-SHORT, MANY = 32, 4096
+SHORT = 32
 
 
 def normalised_exp(z: Array, axis: int) -> Array:
@@ -31,17 +31,18 @@ def log_sum_exp(z: Array, axis: int) -> Array:
 
 def log_normalised_exp(z: Array, axis: int) -> Array:
     """z - log Σ exp(z) along the axis: shifted first, so that large z cost no digits."""
-    shifted = np.asarray(z - _largest(z.real, axis))
-    e = np.moveaxis(np.exp(shifted), axis, -1)
-    shifted -= np.expand_dims(np.log(np.einsum("...i->...", e)), axis)  # in place: fresh memory costs as much again
-    return shifted
+    z = _laid_out(z, axis)
+    shifted = np.subtract(z, z.real.max(axis=axis, keepdims=True))
+    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))  # in place: fresh memory costs as much again
+    return np.asarray(shifted)
 
 
-def _largest(z: Array, axis: int) -> Array:
-    """The maxima along an axis; a short one is brought to the front, for along it numpy takes them one by one."""
-    if z.shape[axis] > SHORT or z.size < MANY:
-        return np.asarray(z.max(axis=axis, keepdims=True))
-    return np.expand_dims(np.ascontiguousarray(np.moveaxis(z, axis, 0)).max(axis=0), axis)
+def _laid_out(z: Array, axis: int) -> Array:
+    """z, with a short axis outermost in memory: along an inner one numpy takes its few entries one by one."""
+    if z.shape[axis] > SHORT or z.ndim < 2:
+        return z
+    axis %= z.ndim
+    return np.rollaxis(np.ascontiguousarray(np.rollaxis(z, axis)), 0, axis + 1)
 
 
 def _shape_along(axis: int, x: Shape | None) -> Shape:

@@ -7,7 +7,7 @@ moves many elements at once, and the links behind see what each of them alone ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -15,15 +15,17 @@ import numpy as np
 
 from gradcheck_cli.differences.method import Method, Samples
 from gradcheck_cli.layer import Array, Outputs, as_outputs
+from gradcheck_cli.numeric import sampling
 from gradcheck_cli.numeric.noise import Noise
-from gradcheck_cli.numeric.objective import Objective, flatten
+from gradcheck_cli.numeric.objective import Objective, flatten, lent
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
-from gradcheck_cli.numeric.sampling import snapped
-from gradcheck_cli.numeric.shared import Groups, Shared
+from gradcheck_cli.numeric.sampling import Chunk, snapped
+from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
 
-STACK_BYTES = 2**19  # of one stack: several links make something of its size, and memory that is used again is cheap
+STACK_BYTES = 2**20  # of one stack: several links make something of its size, and memory that is used again is cheap
+ENOUGH = 32  # elements from which on it pays to move them together
 
 
 @dataclass(frozen=True)
@@ -54,74 +56,94 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
     """The longest part that begins with an array's link, has one output, and lets elements share evaluations."""
     if not isinstance(chain, Resuming) or not chain.stacks:
         return None
-    best, x = None, chain.arrays[name]
-    for stop in range(link_of(name) + 1, len(chain.handed) - 1):
+    x = chain.arrays[name]
+    for stop in reversed(range(link_of(name) + 1, len(chain.handed) - 1)):
         y = chain.handed[stop]
         if isinstance(y, tuple) or x.size * y.size > chain.room:
-            break
+            continue
         part = Part(chain, name, stop)
         maps = detect(part, name, length, flatten((y,)))
-        if not maps or 2 * shots(x.shape, maps) > x.size or any(one.places[0] is None for one in maps):
-            break
-        best = Head(part, stop, maps, y)
-    return best
+        if maps and 2 * shots(x.shape, maps) <= x.size and all(one.places[0] is not None for one in maps):
+            return Head(part, stop, maps, y)
+    return None
 
 
-def sweep(
-    chain: Objective, head: Head, name: str, steps: Array, method: Method, noise: Noise, centre: Array
-) -> Iterator[Shared]:
-    """Evaluate a method's points for every element of an array; it ends early where the stacks fail."""
+def chunks(
+    objective: Objective,
+    head: Head | None,
+    name: str,
+    indices: Array,
+    steps: Array,
+    method: Method,
+    noise: Noise,
+    centre: Array,
+) -> Iterator[Chunk]:
+    """Evaluate a method's points for some elements of an array: moved together in its head if it has one, else alone.
+
+    `steps` has all entries of the array.
+    """
+    left = np.zeros(steps.size, bool)
+    left[indices] = True
+    if head is not None and len(indices) > ENOUGH:
+        for chunk in _shared(objective, head, name, left.copy(), steps, method, noise):
+            left[chunk.indices] = False
+            yield chunk
+    rest = np.flatnonzero(left)
+    yield from sampling.chunks(objective, name, rest, steps[rest], method, noise, centre)
+
+
+def _shared(
+    chain: Objective, head: Head, name: str, wanted: Array, steps: Array, method: Method, noise: Noise
+) -> Iterator[Chunk]:
+    """The same with the elements moved together; it ends early if stacks fail."""
     x, offsets = chain.arrays[name].reshape(-1), np.array(method.offsets).real
     for groups, reached in head.members(name):
-        width = head.middle.size + x.size + reached.sum() + len(reached) * centre.size
+        width = head.middle.size + x.size + reached.sum() + len(reached) * chain.outputs
         size = max(1, chain.room // (16 * len(offsets) * width))
+        groups = groups[wanted[groups].any(axis=1)]
         for start in range(0, len(groups), size):
             rows = groups[start : start + size]
+            picked = np.nonzero(wanted[rows])
             base = snapped(x[rows], noise.unit)
             places = snapped(base + offsets[:, None, None] * steps[rows].astype(x.dtype), noise.unit)
             together = _together(head, name, rows, places)
-            found = None if together is None else _alone(chain, head, *together, reached)
+            found = None if together is None else _alone(chain, head, *together, reached, picked)
             if found is None:
                 return
             values, still = found
-            made, weights = (places - base).reshape(len(offsets), -1, 1), chain.weights
-            samples = Samples(made, values, still, weights, chain.contract, noise.total, noise.relative, noise.unit)
-            moved = chain.gather(np.abs(weights * still) * (values != still).any(axis=0))
+            made = (places - base)[:, picked[0], picked[1], None]
             missing = np.asarray(~np.isfinite(values).all(axis=(0, 2)))
-            yield Shared(rows.reshape(-1), method.combine(samples), moved, missing)
+            args = chain.weights, chain.contract, noise.total, noise.relative, noise.unit
+            yield Chunk(rows[picked], Samples(made, values, still, *args), missing)
 
 
 def _together(head: Head, name: str, rows: Array, places: Array) -> tuple[Array, Array] | None:
     """What the head hands on with the members of each group moved, (points, groups, width), and with none."""
-    x = head.part.arrays[name]
-    flat, moved = places.reshape(-1, rows.shape[1]), np.tile(rows, (len(places), 1))
-    count = max(2, min(1 + len(moved), STACK_BYTES // (8 * (x.size + head.middle.size))))
-
-    def stack(start: int, stop: int) -> Array:
-        made = np.repeat(x.reshape(1, -1), count, axis=0)
-        made[np.arange(1, stop - start + 1)[:, None], moved[start:stop]] = flat[start:stop]
-        return made.reshape(count, *x.shape)
-
-    found = _in_stacks(head.part, len(moved), count, stack, lambda made: head.part.stacked(name, made))
+    moved, where = places.reshape(-1, rows.shape[1]), np.tile(rows, (len(places), 1))
+    found = _in_stacks(head.part, head.part.arrays[name], where, moved, lambda made: head.part.stacked(name, made))
     return None if found is None else (found[0].reshape(len(places), len(rows), -1), found[1])
 
 
-def _alone(chain: Objective, head: Head, together: Array, middle: Array, reached: Array) -> tuple[Array, Array] | None:
-    """What the links behind the head make of each member of each group alone, and of none: (points, n, outputs)."""
-    width = int(reached.sum(axis=1).max(initial=0))
-    columns = np.argsort(~reached, axis=1, kind="stable")[:, :width]  # what each member reaches, filled up with others
-    inside = np.take_along_axis(reached, columns, axis=1)
-    moved = np.where(inside, together[..., columns], middle[columns]).reshape(-1, width)
-    where = np.broadcast_to(columns, (*together.shape[:-1], *columns.shape)).reshape(-1, width)
-    count = max(2, min(1 + len(moved), STACK_BYTES // (8 * (middle.size + chain.outputs))))
-
-    def stack(start: int, stop: int) -> Array:
-        made = np.repeat(middle[None], count, axis=0)
-        made[np.arange(1, stop - start + 1)[:, None], where[start:stop]] = moved[start:stop]
-        return made.reshape(count, *head.middle.shape).astype(head.middle.dtype, copy=False)
-
-    found = _in_stacks(chain, len(moved), count, stack, partial(_behind, chain, head.stop))
-    return None if found is None else (found[0].reshape(len(together), -1, chain.outputs), found[1])
+def _alone(
+    chain: Objective, head: Head, together: Array, middle: Array, reached: Array, picked: Sequence[Array]
+) -> tuple[Array, Array] | None:
+    """What the links behind the head make of some members of groups alone, and of none: (points, n, outputs)."""
+    points, (group, member) = len(together), picked
+    counts = reached.sum(axis=1)
+    width = int(counts.max(initial=0))
+    alike = bool((counts == width).all())
+    if alike:
+        columns = np.nonzero(reached)[1].reshape(-1, width)
+    else:
+        columns = np.argsort(~reached, axis=1, kind="stable")[:, :width]  # what each reaches, filled up with others
+    where = columns[member]
+    moved = together.reshape(points, -1).take(where + (group * middle.size)[:, None], axis=1)
+    if not alike:
+        moved = np.where(np.take_along_axis(reached, columns, axis=1)[member], moved, middle[where])
+    middle = middle.astype(head.middle.dtype, copy=False).reshape(head.middle.shape)
+    args = np.tile(where, (points, 1)), moved.reshape(-1, width), partial(_behind, chain, head.stop)
+    found = _in_stacks(chain, middle, *args)
+    return None if found is None else (found[0].reshape(points, -1, chain.outputs), found[1])
 
 
 def _behind(chain: Objective, stop: int, stack: Array) -> Outputs:
@@ -131,20 +153,31 @@ def _behind(chain: Objective, stop: int, stack: Array) -> Outputs:
 
 
 def _in_stacks(
-    objective: Objective, total: int, count: int, stack: Callable[[int, int], Array], call: Callable[[Array], Outputs]
+    objective: Objective, base: Array, where: Array, moved: Array, call: Callable[[Array], Outputs]
 ) -> tuple[Array, Array] | None:
-    """Outputs of so many rows and of the unmoved point, which leads each stack; None if a call fails or moves it.
+    """Outputs with entries `where[k]` of an array moved, and of the unmoved point; None if a call fails or moves it.
 
-    Stacks are of one size, for rounding depends on the shape.
+    Stacks are of one size, for rounding depends on the shape, and led by the unmoved point. Their memory is used again:
+    entries are put back. It is locked, so that a layer which writes to its arrays fails.
     """
+    total = len(where)
+    count = max(2, min(1 + total, STACK_BYTES // (8 * (base.size + objective.outputs))))
+    free: list[Array] = []
 
     def outputs(start: int, stop: int, mine: Objective) -> Array | None:
         mine.ledger.evaluations[mine.ledger.phase] += stop - start
+        stack = free.pop() if free else np.repeat(base[None], count, axis=0)
+        flat, rows = stack.reshape(-1), where[start:stop]
+        at = rows + (np.arange(1, len(rows) + 1) * base.size)[:, None]
+        flat[at] = moved[start:stop]
         try:
-            parts = as_outputs(call(stack(start, stop)))
+            parts = as_outputs(call(lent(stack)))
         except Exception:  # noqa: BLE001 - an optional shortcut: without it each element is moved by itself
             return None
-        return np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
+        found = np.concatenate([part.reshape(count, -1) for part in parts], axis=1)
+        flat[at] = base.reshape(-1)[rows]
+        free.append(stack)
+        return found
 
     values, unmoved = np.empty((total, objective.outputs)), None
     ends = [(start, min(start + count - 1, total)) for start in range(0, total, count - 1)]

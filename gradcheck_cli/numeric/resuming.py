@@ -26,35 +26,52 @@ class Resuming(Objective):
         with quiet:
             return [(), *layer.outputs(**{name: array.copy() for name, array in self.arrays.items()})]
 
+    @cached_property
+    def by_link(self) -> list[tuple[int, str, Array]]:
+        """The arrays, each with the link that it belongs to."""
+        return [(link_of(name), name, array) for name, array in self.arrays.items()]
+
     def changed(self, changes: Mapping[str, Array]) -> Array:
         """All outputs with some arrays replaced."""
         first = min((link_of(name) for name in changes), default=0)
-        if first == 0:
-            return super().changed(changes)
+        return super().changed(changes) if first == 0 else self.resumed(first, None, changes)
+
+    def resumed(self, first: int, stop: int | None, changes: Mapping[str, Array]) -> Array:
+        """What some links hand on with some of their arrays replaced; user code gets copies."""
         self.ledger.evaluations[self.ledger.phase] += 1
-        return flatten(as_outputs(self.part(first, None, self.handed[first], changes)))
+        own = {name: array.copy() for name, array in changes.items()}
+        handed = self.handed[first]
+        handed = tuple(part.copy() for part in handed) if isinstance(handed, tuple) else handed.copy()
+        return flatten(as_outputs(self.part(first, stop, handed, own)))
 
     def stacked(self, name: str, stack: Array) -> Outputs:
         """Outputs for a stack of one array, of which every output has a row each."""
+        return self.resumed_stacked(name, None, stack)
+
+    def resumed_stacked(self, name: str, stop: int | None, stack: Array) -> Outputs:
+        """What the links from an array's own one on hand on for a stack of it."""
         first = link_of(name)
-        return self.part(first, None, one_row(self.handed[first]), {name: stack}, "forward_stacked")
+        return self.part(first, stop, one_row(self.handed[first]), {name: stack}, "forward_stacked")
 
     def part(
-        self, first: int, stop: int | None, y: Outputs, changes: Mapping[str, Array], method: str = "forward"
+        self, first: int, stop: int | None, y: Outputs, own: Mapping[str, Array], method: str = "forward"
     ) -> Outputs:
-        """Run some links on copies."""
+        """Run some links on what the caller hands over and on copies of their other arrays."""
         layer: Any = self.layer
-        arrays = {name: array for name, array in self.arrays.items() if link_of(name) >= first}
-        rows = {name: array[None] for name, array in arrays.items()} if method == "forward_stacked" else arrays
-        copies = {name: array.copy() for name, array in (rows | dict(changes)).items()}
-        y = tuple(part.copy() for part in y) if isinstance(y, tuple) else y.copy()
+        others = [
+            (name, array)
+            for link, name, array in self.by_link
+            if first <= link and (stop is None or link < stop) and name not in own
+        ]
+        stacks = method == "forward_stacked"
+        arrays = {name: array[None].copy() if stacks else array.copy() for name, array in others}
         with quiet:
-            return layer.part(first, stop, y, copies, method)  # type: ignore[no-any-return]
+            return layer.part(first, stop, y, arrays | dict(own), method)  # type: ignore[no-any-return]
 
 
 def one_row(y: Outputs) -> Outputs:
-    """Outputs as a stack of one."""
-    return tuple(part[None] for part in y) if isinstance(y, tuple) else y[None]
+    """A copy of outputs as a stack of one."""
+    return tuple(part[None].copy() for part in y) if isinstance(y, tuple) else y[None].copy()
 
 
 class Part(Objective):
@@ -67,11 +84,8 @@ class Part(Objective):
 
     def changed(self, changes: Mapping[str, Array]) -> Array:
         """What the last of these links hands on."""
-        self.ledger.evaluations[self.ledger.phase] += 1
-        return flatten(as_outputs(self.chain.part(self.first, self.stop, self.chain.handed[self.first], changes)))
+        return self.chain.resumed(self.first, self.stop, changes)
 
     def stacked(self, name: str, stack: Array) -> Outputs:
         """The same for a stack."""
-        return self.chain.part(
-            self.first, self.stop, one_row(self.chain.handed[self.first]), {name: stack}, "forward_stacked"
-        )
+        return self.chain.resumed_stacked(name, self.stop, stack)

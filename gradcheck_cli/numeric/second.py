@@ -49,6 +49,17 @@ def complex_step(
     return Opinion(*(np.concatenate(column) for column in columns))
 
 
+def complex_slope(objective: Objective, noise: Noise, centre: Array, name: str, direction: Array) -> float | None:
+    """The contracted slope along a direction by one complex step; None where forward is another function there."""
+    if not direction.any():
+        return 0.0
+    x, size = objective.arrays[name], 1e-30 / float(np.abs(direction).max())
+    values = objective.moved({name: x + 1j * size * direction.reshape(x.shape)})
+    if values is None or not np.iscomplexobj(values) or (np.abs(values.real - centre) > 50 * noise.sigma).any():
+        return None
+    return float((objective.weights * values.imag).sum() / size)
+
+
 def complex_step_together(
     objective: Objective,
     noise: Noise,

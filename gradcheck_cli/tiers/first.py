@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.heads import Head
 from gradcheck_cli.numeric.noise import Noise
-from gradcheck_cli.numeric.sampling import chunks
+from gradcheck_cli.numeric.sampling import Chunk, chunks
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
@@ -38,9 +38,9 @@ def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -
 def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
     """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
     scene.objective.ledger.phase = "tier1"
-    point = scene.point
-    args = (scene.objective, head, scene.name, scene.steps, point.method, point.noise, point.centre)
-    return _confirmed(scene, list(heads.sweep(*args)))
+    point, rows = scene.point, np.arange(scene.x.size)
+    args = (scene.objective, head, scene.name, rows, scene.steps, point.method, point.noise, point.centre)
+    return _confirmed(scene, list(_read(scene, heads.chunks(*args))))
 
 
 def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] | None:
@@ -59,18 +59,24 @@ def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] 
 def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[tuple[int, int]]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
-    steps = scene.steps if steps is None else steps
-    return [at for swept in measured(scene, rows, steps[rows]) for at in settle(scene, swept)]
+    point, steps = scene.point, scene.steps if steps is None else steps
+    args = (scene.objective, scene.head, scene.name, rows, steps, point.method, point.noise, point.centre)
+    return sorted(at for swept in _read(scene, heads.chunks(*args)) for at in settle(scene, swept))
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
     """The method's differences of some entries."""
     point = scene.point
-    for chunk in chunks(scene.objective, scene.name, rows, steps, point.method, point.noise, point.centre):
+    return _read(scene, chunks(scene.objective, scene.name, rows, steps, point.method, point.noise, point.centre))
+
+
+def _read(scene: Scene, found: Iterable[Chunk]) -> Iterator[Shared]:
+    """What the method makes of samples."""
+    for chunk in found:
         samples = chunk.samples
         changed = (samples.values != samples.centre).any(axis=0)
         moved = scene.objective.gather(np.abs(samples.weights * samples.centre) * changed)
-        yield Shared(chunk.indices, point.method.combine(samples), moved, chunk.missing)
+        yield Shared(chunk.indices, scene.point.method.combine(samples), moved, chunk.missing)
 
 
 def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:

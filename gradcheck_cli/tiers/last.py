@@ -9,11 +9,13 @@ import numpy as np
 from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
+from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.numeric.shared import unheard
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
+SAME = 1e-9  # relative difference that makes no zero another value
 FEW = 4  # of them when zeros are cross-examined, which costs as much again
 
 
@@ -63,6 +65,8 @@ def cross_examine(scene: Scene) -> None:
     if rows.size and not scene.alone and scene.maps:
         opinion = _trusted(scene, rows, FEW, together=True)
         rows = rows if opinion is None else rows[_apart(scene, rows, opinion)[0].any(axis=1)]
+    if rows.size > FEW and not scene.alone:
+        rows = _doubtful(scene, rows)
     opinion = _trusted(scene, rows, FEW) if rows.size else None
     if opinion is None:
         return
@@ -74,6 +78,26 @@ def cross_examine(scene: Scene) -> None:
             scene.sheet.put(at, INCONCLUSIVE, "below the noise", uncertainty=least)
 
 
+def _doubtful(scene: Scene, rows: Array) -> Array:
+    """Those of some zeros that one complex step of all of them leaves in doubt.
+
+    Each weighs as much as the error granted to it is small, at least half: a larger error of any of them is seen.
+    Those that are granted none must not move anything; they are asked apart.
+    """
+    analytic, noise = scene.analytic[rows, 0], scene.point.noise
+    floor = compare.floor(scene.sheet.slope[rows], noise.unit, scene.point.rounding.unit)
+    granted = np.maximum(2 * (scene.rounding[rows] + floor)[:, 0], SAME * np.abs(analytic))
+    weights = scattered(4, rows.shape) / np.where(granted > 0, granted, 1.0)
+    doubtful = np.ones(rows.shape, bool)
+    for some, allowed in ((granted > 0, 1 / 4), (granted == 0, 0.0)):
+        direction = np.zeros(scene.x.size)
+        direction[rows[some]] = weights[some]
+        slope = second.complex_slope(scene.objective, noise, scene.point.centre, scene.name, direction)
+        if slope is not None and abs(slope - float(weights[some] @ analytic[some])) <= allowed:
+            doubtful[some] = False
+    return rows[doubtful]
+
+
 def _apart(scene: Scene, rows: Array, opinion: second.Opinion) -> tuple[Array, Array]:
     """Which of the zeros of some entries the complex step contradicts, and by how much."""
     sheet, value, noise = scene.sheet, opinion.value, scene.point.noise
@@ -81,7 +105,7 @@ def _apart(scene: Scene, rows: Array, opinion: second.Opinion) -> tuple[Array, A
     floor = compare.floor(np.maximum(sheet.slope[rows], np.abs(value)), noise.unit, scene.point.rounding.unit)
     bound = 2 * (opinion.uncertainty + scene.rounding[rows] + floor)
     suspects = (sheet.weak & (sheet.outcome == PASS))[rows]
-    return suspects & (error > np.maximum(bound, 1e-9 * np.abs(value))), error
+    return suspects & (error > np.maximum(bound, SAME * np.abs(value))), error
 
 
 def _excused(scene: Scene, at: tuple[int, int], value: float, error: float) -> bool:

@@ -89,5 +89,5 @@ def _spread(scene: Scene, rows: Array, wanted: Array) -> Array:
     else:
         pattern, seen, least = scene.length, along, scene.steps / 4
     factor = seen.min() - np.ptp(seen) / len(rows)
-    found = np.exp2(np.round(np.log2(pattern) + factor))
+    found = pattern * 2.0**factor
     return np.asarray(np.maximum(least, np.minimum(found, FAR * scene.length)))
