@@ -3,7 +3,7 @@
 The whole acceptance corpus is checked once as it is and once without each idea, and so is every built-in layer, right
 and with one wrong element, in about a quarter of a minute. Stacks and shared evaluations are made to happen where they
 would not pay: corpus layers get a `forward_stacked`, arrays of two elements are looked at for structure, and small
-arrays get the look that longer steps depend on.
+arrays get the look that longer steps depend on, and a few fails are enough for others to need no ladder.
 """
 
 from __future__ import annotations
@@ -133,6 +133,8 @@ def summaries(*switches: Switch) -> dict[str, Summary]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradcheck_cli.tiers.scene.WORTHWHILE", 2)
         patch.setattr("gradcheck_cli.tiers.looks.MANY", 0)
+        for name, few in {"MANY": 4, "LADDERS": 2, "FEWEST": 1}.items():
+            patch.setattr(f"gradcheck_cli.tiers.plain.{name}", few)
         for switch in switches:
             switch(patch)
         return {name: Summary.of(name, result) for name, result in checks()}
@@ -159,6 +161,10 @@ def without_longer_steps(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("gradcheck_cli.tiers.looks.MANY", 10**9)
 
 
+def without_plain_fails(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gradcheck_cli.tiers.plain.MANY", 10**9)
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Summary]:
     return summaries()
@@ -171,6 +177,7 @@ OFF = [
     pytest.param(without_local_support, 20, id="local support"),
     pytest.param(without_trust, 300, id="trust in the structure"),
     pytest.param(without_longer_steps, 500, id="longer steps"),
+    pytest.param(without_plain_fails, 100, id="plain fails"),
 ]
 
 

@@ -39,8 +39,8 @@ class Shared:
     moved: Array
     missing: Array
 
-    def only(self, rows: slice) -> Shared:
-        """Some of the entries."""
+    def only(self, rows: Array | slice) -> Shared:
+        """Some of the entries, by their places in these tables."""
         found = Estimate(*(part[rows] for part in vars(self.found).values()))
         mine = rows if isinstance(self.rows, slice) else self.rows[rows]
         return Shared(mine, found, self.moved[rows], self.missing[rows])

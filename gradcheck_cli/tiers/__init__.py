@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.tiers import climb, first, last, looks
+from gradcheck_cli.tiers import climb, first, last, looks, plain
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
 
@@ -69,21 +69,16 @@ def judge_array(scene: Scene) -> Sheet:
     pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
     at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
     left = _sweep(scene, everything if at_once else scene.pilots)
-    _settle(scene, [at for at in left if at[0] in pilots])
+    plain.settle(scene, [at for at in left if at[0] in pilots], climb.climb)
     others = [at for at in left if at[0] not in pilots]
     if scene.learn():
         others = _sweep(scene, scene.forget())
     elif not at_once:
         others = _sweep(scene, np.delete(everything, scene.pilots))
-    _settle(scene, others)
+    plain.settle(scene, others, climb.climb)
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet
-
-
-def _settle(scene: Scene, left: list[tuple[int, int]]) -> None:
-    for row, unit in left:
-        climb.climb(scene, row, unit)
 
 
 def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:

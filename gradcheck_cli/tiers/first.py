@@ -17,6 +17,7 @@ from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.sampling import Chunk, chunks
 from gradcheck_cli.numeric.shared import Groups, Shared
 from gradcheck_cli.numeric.slabs import slabs
+from gradcheck_cli.numeric.structure import shots
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
@@ -59,9 +60,18 @@ def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] 
 def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[tuple[int, int]]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
-    point, steps = scene.point, scene.steps if steps is None else steps
-    args = (scene.objective, scene.head, scene.name, rows, steps, point.method, point.noise, point.centre)
-    return sorted(at for swept in _read(scene, heads.chunks(*args)) for at in settle(scene, swept))
+    steps = scene.steps if steps is None else steps
+    return sorted(at for swept in differences(scene, rows, steps) for at in settle(scene, swept))
+
+
+def differences(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
+    """The method's differences of some entries, moved together where that takes less; `steps` are those of all."""
+    point = scene.point
+    args = (point.method, point.noise, point.centre)
+    if scene.maps and shots(scene.objective.arrays[scene.name].shape, scene.maps) < len(rows):
+        yield shared.sweep(scene.objective, scene.name, scene.groups, steps, *args, scene.copies).only(rows)
+    else:
+        yield from _read(scene, heads.chunks(scene.objective, scene.head, scene.name, rows, steps, *args))
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:

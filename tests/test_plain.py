@@ -1,0 +1,99 @@
+"""Mistakes everywhere: plain fails are told without a ladder each, and what is not plain keeps its ladder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from gradcheck_cli.layer import Array, ArraySpec, Shape
+from gradcheck_cli.results import CheckResult, Outcome, Rows, Verdict
+from gradcheck_cli.spec import Tolerance
+from gradcheck_cli.tiers import plain
+from tests.judging import Map, check, entrywise, outcomes
+
+RNG = np.random.default_rng(3)
+ARRAYS = {"x": RNG.normal(size=(5, 16)), "W": RNG.normal(size=(12, 16)) / 4}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """tanh(x Wᵀ), and mixed over the batch if asked; the gradient of W is `factor` times the right one, from `row` on."""
+
+    factor: float
+    row: int = 0
+    mixed: bool = False
+
+    def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
+        return {name: ArraySpec(shape) for name, shape in given.items()}
+
+    def forward(self, x: Array, W: Array) -> Array:
+        y = np.tanh(x @ W.T)
+        return np.exp(y.sum(axis=1) / 8) if self.mixed else y
+
+    def vjp(self, dy: Array, x: Array, W: Array) -> dict[str, Array]:
+        y = np.tanh(x @ W.T)
+        dy = (dy * np.exp(y.sum(axis=1) / 8) / 8)[:, None] if self.mixed else dy
+        dz = dy * (1 - y**2)
+        dW = dz.T @ x
+        dW[self.row :] *= self.factor
+        return {"x": dz @ W, "W": dW}
+
+
+def truth(result: CheckResult, layer: Dense) -> Array:
+    """The right gradient of W, from the analytic values."""
+    worst = {one.index: one.analytic for one in result.arrays[1].worst}
+    values = np.array([[worst[row, column] for column in range(16)] for row in range(12)])
+    values[layer.row :] /= layer.factor
+    return values
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("factor", [-1.0, 2.0, 1.01, 1.0001])
+def test_all_fail_in_few_evaluations_and_their_uncertainties_hold(factor: float, mixed: bool) -> None:
+    layer = Dense(factor, mixed=mixed)
+    result = check(layer, ARRAYS, Rows(None))
+    right = truth(result, layer)
+    assert result.arrays[1].failed == 12 * 16
+    assert result.arrays[0].passed == 5 * 16
+    assert result.evaluations < (10 if mixed else 4) * 12 * 16 or factor == 1.0001  # so near that many need ladders
+    for one in result.arrays[1].worst:
+        assert abs(one.numeric - right[one.index]) <= one.uncertainty
+        assert one.resolution < abs(one.analytic - one.numeric)
+
+
+def test_right_elements_beside_them_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Dense(1.5, row=4)
+    result = check(layer, ARRAYS, Rows(None))
+    assert (result.arrays[1].passed, result.arrays[1].failed) == (4 * 16, 8 * 16)
+    monkeypatch.setattr(plain, "MANY", 10**9)
+    ladders = check(layer, ARRAYS, Rows(None))
+    assert (ladders.arrays[1].passed, ladders.arrays[1].failed) == (4 * 16, 8 * 16)
+    assert ladders.evaluations > 3 * result.evaluations
+
+
+def test_every_unit_of_a_jacobian_has_its_outcome() -> None:
+    layer = Map(lambda x: np.exp(x - x.mean()), lambda dy, x: 2 * dy * np.exp(x - x.mean()), (16,))
+    result = check(layer, view="jacobian")
+    assert result.verdict is Verdict.FAIL
+    assert result.arrays[0].failed == 16 * 16
+    assert result.evaluations < 16 * 40
+
+
+def test_what_moves_in_stairs_or_sits_on_kinks_is_not_plain() -> None:
+    x = np.linspace(-2.0, 2.0, 101)
+    stairs = entrywise(lambda x: np.round(x, 3), lambda x: np.ones_like(x))
+    assert Outcome.FAIL not in outcomes(check(stairs, {"x": x}))
+    kinks = entrywise(np.abs, lambda x: np.where(np.abs(x) < 0.5, np.sign(x), 2 * np.sign(x)))
+    found = dict(zip(x.tolist(), outcomes(check(kinks, {"x": x})), strict=True))
+    assert found.pop(0.0) is Outcome.KINK
+    assert {outcome for value, outcome in found.items() if abs(value) > 0.5} == {Outcome.FAIL}
+    assert {outcome for value, outcome in found.items() if abs(value) < 0.5} == {Outcome.PASS}
+
+
+def test_an_explicit_tolerance_has_ladders() -> None:
+    layer, arrays = Dense(2.0), {name: array[:, :8] for name, array in ARRAYS.items()}
+    result = check(layer, arrays, tolerance=Tolerance(atol=1e-6))
+    assert result.arrays[1].failed == 12 * 8
+    assert {one.method for one in result.arrays[1].worst} == {"richardson"}
