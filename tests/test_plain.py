@@ -19,7 +19,7 @@ ARRAYS = {"x": RNG.normal(size=(5, 16)), "W": RNG.normal(size=(12, 16)) / 4}
 
 @dataclass(frozen=True)
 class Dense:
-    """tanh(x Wᵀ), and mixed over the batch if asked; the gradient of W is `factor` times the right one, from `row` on."""
+    """tanh(x Wᵀ), mixed over the outputs if asked; the gradient of W is `factor` times the right one from `row` on."""
 
     factor: float
     row: int = 0
