@@ -29,7 +29,7 @@ def objective_of(layer: Any, **shapes: Shape) -> Objective:
 
 
 def test_outputs_are_those_of_single_calls_and_the_stack_is_put_back() -> None:
-    objective = objective_of(LAYERS["linear"](9, 7), x=(8, 9))
+    objective = objective_of(LAYERS["linear"](9, 20), x=(8, 9))
     stack = Copies(objective, "W", 2)
     W = objective.arrays["W"]
     rows = np.arange(W.size).reshape(W.shape).T[:4]
