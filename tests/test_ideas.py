@@ -134,7 +134,7 @@ def summaries(*switches: Switch) -> dict[str, Summary]:
         patch.setattr("gradcheck_cli.tiers.scene.WORTHWHILE", 2)
         patch.setattr("gradcheck_cli.tiers.looks.MANY", 0)
         for name, few in {"MANY": 4, "LADDERS": 2, "FEWEST": 1}.items():
-            patch.setattr(f"gradcheck_cli.tiers.plain.{name}", few)
+            patch.setattr(f"gradcheck_cli.tiers.alike.{name}", few)
         for switch in switches:
             switch(patch)
         return {name: Summary.of(name, result) for name, result in checks()}
@@ -162,7 +162,7 @@ def without_longer_steps(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_plain_fails(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("gradcheck_cli.tiers.plain.MANY", 10**9)
+    patch.setattr("gradcheck_cli.tiers.alike.MANY", 10**9)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 from gradcheck_cli.results import CheckResult, Outcome, Rows, Verdict
 from gradcheck_cli.spec import Tolerance
-from gradcheck_cli.tiers import plain
+from gradcheck_cli.tiers import alike
 from tests.judging import Map, check, entrywise, outcomes
 
 RNG = np.random.default_rng(3)
@@ -67,7 +67,7 @@ def test_right_elements_beside_them_pass(monkeypatch: pytest.MonkeyPatch) -> Non
     layer = Dense(1.5, row=4)
     result = check(layer, ARRAYS, Rows(None))
     assert (result.arrays[1].passed, result.arrays[1].failed) == (4 * 16, 8 * 16)
-    monkeypatch.setattr(plain, "MANY", 10**9)
+    monkeypatch.setattr(alike, "MANY", 10**9)
     ladders = check(layer, ARRAYS, Rows(None))
     assert (ladders.arrays[1].passed, ladders.arrays[1].failed) == (4 * 16, 8 * 16)
     assert ladders.evaluations > 3 * result.evaluations

@@ -91,6 +91,13 @@ class Groups:
         self.kept = self.kept or list(self._made())
         return iter(self.kept)
 
+    def owned(self, sizes: Array) -> Array:
+        """Σ |g| size over the outputs that each element moves, of all elements."""
+        found = np.empty(self.table.size)
+        for groups, gather in self:
+            found[groups] = gather(sizes[None], np.abs(self.objective.weights))
+        return found
+
     def _made(self) -> Iterator[tuple[Array, Gather]]:
         """For each tuple of colours: the flat indices (groups, members), and the contraction to the members."""
         groups = np.arange(self.table.shape[-1])
@@ -120,14 +127,6 @@ class Groups:
             yield Contraction(part, shape, formula, reach)
 
 
-def unheard(objective: Objective, together: Groups) -> Array:
-    """Which elements reach only outputs that the cotangent leaves out: whatever they move, their gradient is zero."""
-    found, ones = np.zeros(together.table.size, bool), np.ones((1, objective.outputs))
-    for groups, gather in together:
-        found[groups] = gather(ones, np.abs(objective.weights)) == 0
-    return found
-
-
 def sweep(
     objective: Objective,
     name: str,
@@ -141,7 +140,7 @@ def sweep(
     """Evaluate a method's points for every element of an array, as many elements at a time as the structure allows."""
     x = objective.arrays[name].reshape(-1)
     columns = {field.name: np.empty((x.size, 1)) for field in fields(Estimate)}
-    owned, missing = np.empty((x.size, 1)), np.zeros(x.size, bool)
+    missing = np.zeros(x.size, bool)
     size = copies.count if copies is not None else GROUPS
     free = [copies]
 
@@ -157,14 +156,13 @@ def sweep(
 
     jobs: list[tuple[Array, Gather]] = []
     for groups, gather in together:
-        owned[groups, 0] = gather(np.abs(centre)[None], np.abs(objective.weights))
         jobs += [(groups[start : start + size], gather) for start in range(0, len(groups), size)]
     turns = objective.in_turn([partial(differences, *job) for job in jobs])
     for (rows, _), (found, gaps) in zip(jobs, turns, strict=True):
         for column, part in vars(found).items():
             columns[column][rows, 0] = part
         missing[rows] = gaps
-    return Shared(slice(0, x.size), Estimate(**columns), owned, missing)
+    return Shared(slice(0, x.size), Estimate(**columns), together.owned(np.abs(centre))[:, None], missing)
 
 
 def _sampled(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: for what is small, and for the others
+At = tuple[int, int]
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
@@ -72,6 +73,32 @@ def differences(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
         yield shared.sweep(scene.objective, scene.name, scene.groups, steps, *args, scene.copies).only(rows)
     else:
         yield from _read(scene, heads.chunks(scene.objective, scene.head, scene.name, rows, steps, *args))
+
+
+def table(scene: Scene, rows: Array, steps: Array) -> Shared:
+    """The same in one table, the entries in order."""
+    parts = list(differences(scene, rows, steps))
+    order = np.argsort(np.concatenate([part.rows for part in parts]))
+    columns = zip(*(vars(part.found).values() for part in parts), strict=True)
+    found = Estimate(*(np.concatenate(column)[order] for column in columns))
+    moved, missing = (np.concatenate([getattr(part, key) for part in parts])[order] for key in ("moved", "missing"))
+    return Shared(rows, found, moved, missing)
+
+
+def put(
+    scene: Scene, left: list[At], rows: Array, places: Array, outcome: int, columns: Mapping[str, Array]
+) -> list[At]:
+    """Write down the outcome of those elements of some rows that are marked and were left open; returns the others."""
+    sheet = scene.sheet
+    still = np.zeros(sheet.outcome.shape, bool)
+    still[tuple(np.transpose(left))] = True
+    chosen = places & still[rows]
+    at = rows[np.nonzero(chosen)[0]], np.nonzero(chosen)[1]
+    for column, values in columns.items():
+        getattr(sheet, column)[at] = np.broadcast_to(values, chosen.shape)[chosen]
+    sheet.outcome[at], sheet.tier[at] = outcome, 2
+    still[at] = False
+    return [one for one in left if still[one]]
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:

@@ -10,7 +10,6 @@ from gradcheck_cli import compare
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.numeric.scales import scattered
-from gradcheck_cli.numeric.shared import unheard
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
@@ -60,7 +59,8 @@ def cross_examine(scene: Scene) -> None:
     """
     rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
     if rows.size and not scene.alone and scene.maps:
-        certain = unheard(scene.objective, scene.groups) & (scene.analytic[:, 0] == 0)
+        unheard = scene.groups.owned(np.ones(scene.objective.outputs)) == 0  # the cotangent leaves out what they move
+        certain = unheard & (scene.analytic[:, 0] == 0)
         rows = rows[~certain[rows]]
     if rows.size and not scene.alone and scene.maps:
         opinion = _trusted(scene, rows, FEW, together=True)

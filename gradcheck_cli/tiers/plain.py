@@ -1,4 +1,4 @@
-"""Mistakes everywhere: where a few elements fail on their ladders, many others are as plain, and need none.
+"""Plain fails: elements whose error is the same over far apart steps, told without a ladder for each.
 
 An element fails plainly if differences over steps far apart give one slope, each sure to a small part of the error:
 what could excuse a mismatch (noise, a kink, a staircase, another scale) would set them apart.
@@ -7,58 +7,36 @@ what could excuse a mismatch (noise, a kink, a staircase, another scale) would s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 
 from gradcheck_cli.compare import FLOOR, Decision, Numbers
-from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Estimate
 from gradcheck_cli.evidence import UNIT64
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.tiers import first
+from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.scene import FAIL, Scene
 
-MANY = 64  # open elements from which on three differences of each are less work than their ladders
-LADDERS = 8  # of them that are judged in full at first
-FEWEST = 3  # of these that must fail
 APART = (1 / 16, 1.0, 16.0)  # times the cautious step: one slope over a factor 256 is a plateau
 PART = 1 / 16  # of the error to which every difference must be sure, and they must agree
 LEAST = 1e-6  # of the element: smaller errors have a ladder each
-
 SCATTER = 8.0  # times their uncertainties two neighbours may differ, which follow even growth of the derivatives
 
-At = tuple[int, int]
 
-
-def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
-    """Judge open elements, those that fail plainly together, the others on their ladders."""
-    if len(left) >= MANY and isinstance(scene.point.method, Central) and scene.point.rule.automatic:
-        few = left[:: len(left) // LADDERS]
-        for row, unit in few:
-            judge(scene, row, unit)
-        left = sorted({*left} - {*few})
-        if sum(int(scene.sheet.outcome[at] == FAIL) for at in few) >= FEWEST:
-            left = _plainly(scene, left)
-    for row, unit in left:
-        judge(scene, row, unit)
-
-
-def _plainly(scene: Scene, left: list[At]) -> list[At]:
+def fail(scene: Scene, left: list[At]) -> list[At]:
     """Let fail what fails plainly, and return the others."""
     rows = np.unique([row for row, _ in left])
     scene.objective.ledger.phase = "tier2"
-    levels = [_level(scene, rows, factor) for factor in APART]
+    levels = [first.table(scene, rows, np.minimum(far * scene.cautious, scene.length / 8)) for far in APART]
     found = reduce(_sharper, _wider([level.found for level in levels]))
     natural = np.minimum.reduce([level.moved for level in levels]) / scene.length[rows][:, None]
     slope = np.maximum.reduce([level.found.slope for level in levels])
     numbers = scene.numbers(rows, found.value, found.uncertainty, slope, natural)
-    open_now = np.zeros(scene.sheet.outcome.shape, bool)
-    open_now[tuple(np.transpose(left))] = True
-    fails = open_now[rows] & _is_plain(scene, rows, numbers, found, levels)
     columns = {
         "numeric": found.value,
         "uncertainty": found.uncertainty,
@@ -67,21 +45,7 @@ def _plainly(scene: Scene, left: list[At]) -> list[At]:
         "slope": slope,
         "natural": natural,
     }
-    at = rows[np.nonzero(fails)[0]], np.nonzero(fails)[1]
-    for column, values in columns.items():
-        getattr(scene.sheet, column)[at] = np.asarray(values)[fails]
-    scene.sheet.outcome[at], scene.sheet.tier[at] = FAIL, 2
-    return [at for at in left if scene.sheet.outcome[at] != FAIL]
-
-
-def _level(scene: Scene, rows: Array, factor: float) -> Shared:
-    """The differences of some entries over a multiple of their cautious steps."""
-    parts = list(first.differences(scene, rows, np.minimum(factor * scene.cautious, scene.length / 8)))
-    order = np.argsort(np.concatenate([part.rows for part in parts]))
-    columns = zip(*(vars(part.found).values() for part in parts), strict=True)
-    found = Estimate(*(np.concatenate(column)[order] for column in columns))
-    moved, missing = (np.concatenate([getattr(part, key) for part in parts])[order] for key in ("moved", "missing"))
-    return Shared(rows, found, moved, missing)
+    return first.put(scene, left, rows, _is_plain(scene, rows, numbers, found, levels), FAIL, columns)
 
 
 def _wider(levels: list[Estimate]) -> Iterator[Estimate]:
