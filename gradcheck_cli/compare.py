@@ -186,12 +186,16 @@ def no_kink(case: Case) -> bool:
 
 
 def not_another_scale(case: Case) -> bool:
-    """The analytic value is not the slope that larger steps see, past a sudden break."""
-    if not case.found.ended_by_break:
-        return True
+    """The analytic value is not the slope that larger steps see: past a sudden break, or where outputs begin to move.
+
+    Stairs have about their overall slope over steps of several stairs, and on both sides.
+    """
     analytic = float(case.numbers.analytic)
     above = [level for i, level in enumerate(case.seen.levels) if i > case.found.block[-1]]
-    return all(abs(analytic - level.value) > 0.1 * case.error for level in above)
+    if all(case.seen.levels[i].same for i in case.found.block):
+        stairs = [level for level in above if level.mismatch <= level.slope]
+        return all(abs(analytic - level.value) > 0.4 * case.error for level in stairs)
+    return not case.found.ended_by_break or all(abs(analytic - level.value) > 0.1 * case.error for level in above)
 
 
 def positive(case: Case) -> bool:

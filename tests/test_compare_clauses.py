@@ -32,7 +32,7 @@ def below_the_last_place(x: Array) -> Array:
 
 
 CLAUSES: dict[str, tuple[Map, list[float]]] = {
-    "scatter": (entrywise(lambda x: np.round(np.sin(x), 4), np.cos), [0.3, -0.7, 1.1]),
+    "scatter": (entrywise(lambda x: np.round(np.sin(x), 4) + 1e-6 * x, lambda x: np.cos(x) + 1e-6), [0.3, -0.7, 1.1]),
     "hidden": (
         Map(
             lambda x: np.stack([absorbed(x), x]),

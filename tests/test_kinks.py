@@ -217,6 +217,16 @@ def test_where_everything_is_zero_a_zero_passes(dtype: str) -> None:
     assert wrong.verdict is not Verdict.PASS
 
 
+@pytest.mark.parametrize("stairs", [4, 8, 64, 1024])
+def test_a_straight_through_gradient_of_stairs_is_no_fail_and_a_forgotten_mask_is_one(stairs: int) -> None:
+    W, x = np.random.default_rng(2).normal(size=(8, 6)), np.random.default_rng(3).normal(size=6)
+    quantised = Map(lambda x: np.floor(stairs * (W @ x)) / stairs, lambda dy, x: W.T @ dy, (6,))
+    assert Outcome.FAIL not in outcomes(check(quantised, {"x": x}))
+    z = np.random.default_rng(stairs).normal(size=20)
+    unmasked = outcomes(check(entrywise(RELU.f, np.ones_like), {"x": z}))
+    assert [outcome is Outcome.FAIL for outcome in unmasked] == (z < 0).tolist()
+
+
 def wrong_beside(factor: float) -> Map:
     return entrywise(np.abs, lambda x: np.where(np.abs(x) > 0, factor * np.sign(x), 0.0))
 

@@ -111,7 +111,8 @@ class Explorer:
 
     def _wants_up(self) -> bool:
         ladder = self.ladder
-        short = ladder.levels[-1].step < ladder.line.length / 8
+        still = ladder.levels[0].same and ladder.levels[1].same  # stairs show where outputs begin to move
+        short = ladder.levels[-1].step < ladder.line.length * (2 if still else 1 / 8)
         return short and ladder.rung(self.high + 1) < self.ceiling
 
     def _wants_down(self, found: LadderEstimate, error: float) -> bool:
