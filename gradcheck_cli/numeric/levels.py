@@ -133,9 +133,13 @@ class Ladder:
 
     @property
     def magnitude(self) -> float:
-        """Σ |g y| over the outputs that depend; over all where even the far probe moved none."""
+        """Σ |g y| over the outputs that depend; over all where even the far probe moved none.
+
+        Outputs that are all 0 tell no size; what is rounded to 0 on their way is taken to be of size 1.
+        """
         seen = self.reached if self.reached.any() or not self.probed else np.ones_like(self.reached)
-        return float(np.abs(self.line.weights * self.line.centre)[seen].sum())
+        weights, outputs = self.line.weights[seen], self.line.centre[seen]
+        return float(np.abs(weights * (outputs if outputs.any() else 1.0)).sum())
 
     @property
     def hidden(self) -> float:
