@@ -166,6 +166,12 @@ def test_a_cheap_sweep_that_finds_mistakes_everywhere_ends_early() -> None:
     assert found.inconclusive == SIZE - found.failed
 
 
+def test_where_the_budget_allows_more_sweeps_all_mistakes_are_told() -> None:
+    result = search(spoiled("nothing", range(SIZE)), dense(SIDE), budget=1000)
+    assert (array(result).visited, array(result).failed) == (SIZE, SIZE)
+    assert result.evaluations < 1000
+
+
 def test_a_cheap_sweep_visits_every_element_and_names_the_wrong_ones() -> None:
     result = search(spoiled("nothing", [3, 77, 900]), dense(SIDE), budget=200)
     assert named(result) == [3, 77, 900]

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.tiers import alike, climb, first, last, looks
+from gradcheck_cli.tiers import alike, climb, first, last, looks, plain
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import WORTHWHILE, Scene, Sheet
+from gradcheck_cli.tiers.scene import INCONCLUSIVE, WORTHWHILE, Scene, Sheet
 
 FEW = 16  # evaluations that are left for each array, whatever the others took
 
@@ -52,6 +52,9 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
         if found is not None:
             scene.maps = search.structure
             search.settle_most(scene.sheet, [row for row, _ in found])
+            still = [at for at in found if scene.sheet.outcome[at] == INCONCLUSIVE and scene.sheet.tier[at] == 1]
+            if still and not limits.crossed_by(4 * search.grid.columns, 2 * size):  # what three more sweeps take
+                plain.fail(scene, still)
             if point.rule.automatic:
                 last.cross_examine(scene)
             last.tied_kinks(scene)
