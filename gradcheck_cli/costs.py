@@ -57,7 +57,7 @@ def searched(spec: CheckSpec, limits: Limits | None, bench: Bench, sheets: Seque
         if found is None or limits is None:
             continue
         power = f"{found.covered}; an error above {found.resolution:.1e} of one of these would have been seen"
-        covers = f"which cover {power}" if found.covered else "which cover none: too much is wrong, or noise"
+        covers = f"which cover {power}" if found.covered else "which cover none: too much is wrong or noisy"
         yield f"{_compared(spec, limits, bench, sheet.name, found.elements)}: searched by probes, {covers}"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import gradcheck_cli
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.around import Around
+from gradcheck_cli.numeric.around import ASKED, Around
 from gradcheck_cli.numeric.objective import Objective
 from gradcheck_cli.results import Verdict
 from tests.judging import Map
@@ -73,7 +73,7 @@ def winner(dy: Array, x: Array) -> Array:
 
 def test_ties_break_beside_the_point() -> None:
     found = around(Map(maximum, winner), [0.7, 0.7, 0.1], [1, 1, 0])
-    assert {tuple(row) for row in found.of(0)} == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)}
+    assert {tuple(row) for row in found.of(0, range(len(found.analytic)))} == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)}
     assert found.has(0, [0])
     assert not found.has(0, [0, 1])
     assert not found.excuses(0, [0])  # one kink only: what is right there is known
@@ -96,21 +96,39 @@ def test_whoever_of_many_won_is_put_ahead(order: list[int]) -> None:
 
 def test_each_unit_is_asked_once() -> None:
     found = around(Map(maximum, winner), [0.7, 0.7], [1, 1])
-    assert found.of(0) is found.of(0)
-    assert found.objective.ledger.vjp_calls == len(found.of(0))
+    assert len(found.of(0, [0, 1])) == found.objective.ledger.vjp_calls == len(found.of(0, [1]))
 
 
-def test_without_room_or_gradients_nothing_is_certain() -> None:
+def test_large_arrays_are_asked_for_few_elements_and_then_nothing_is_certain() -> None:
     found = around(Map(maximum, winner), [0.7, 0.7], [1, 1])
-    found.objective.room = 8
-    assert len(found.of(0)) == found.objective.ledger.vjp_calls == 0
+    found.kept = False
+    assert not found.excuses(0, [0])
+    for _ in range(ASKED):
+        calls = found.objective.ledger.vjp_calls
+        assert not found.has(0, [0, 1])
+    assert found.objective.ledger.vjp_calls == calls
+    assert found.excuses(0, [0])
 
+
+def test_gradients_without_value_tell_nothing() -> None:
     def raises(dy: Array, x: Array) -> Array:
         raise ValueError
 
-    for one in (found, around(Map(maximum, raises), [0.7, 0.7], [1, 1])):
-        assert not one.has(0, [0])
-        assert one.excuses(0, [0])
+    one = around(Map(maximum, raises), [0.7, 0.7], [1, 1])
+    assert not one.has(0, [0])
+    assert one.excuses(0, [0])
+
+
+def test_points_without_a_gradient_are_left_out() -> None:
+    """Of five slopes that may be on or off some points have none: they do not count as a kind."""
+
+    def pull(dy: Array, x: Array) -> Array:
+        return np.asarray(dy * (np.nan if x[0] > x[1] else (x == x.max())))
+
+    found = around(Map(maximum, pull), [0.7, 0.7], [1, 1])
+    assert np.isnan(found.of(0, [0])).any()
+    assert not found.excuses(0, [0])
+    assert not found.excuses(0, [0, 1], np.array([1.0, -1.0]))
 
 
 @pytest.mark.parametrize(("analytic", "excused"), [(0.0, True), (3.0, True), (100.0, False)])

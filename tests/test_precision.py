@@ -102,6 +102,16 @@ def test_an_output_that_loses_its_digits_in_float32_does_not_keep_the_formula_fr
     assert check(wrong, SMALL, dtype="float32").verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: x * (1.5 if x.dtype == np.float32 else 1.0), lambda x: (x + x.dtype.type(1e8)) - x.dtype.type(1e8)],
+)
+def test_outputs_that_are_something_else_in_float32_are_not_judged_in_float64(f: Callable[[Array], Array]) -> None:
+    result = check(Map(f, lambda dy, x: dy), X, dtype="float32")
+    assert result.verdict is not Verdict.PASS
+    assert check(Map(f, lambda dy, x: dy), X).verdict is Verdict.PASS
+
+
 def test_float32_hidden_inside_a_float64_layer_is_found_and_told() -> None:
     layer = Map(lambda x: np.sin(x.astype(np.float32)).astype(np.float64), lambda dy, x: np.asarray(dy * np.cos(x)))
     result = check(layer, X)

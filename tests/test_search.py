@@ -151,6 +151,14 @@ def test_a_mistake_everywhere_is_named_from_the_few_elements_seen(what: str, fac
     assert any("which cover none" in note for note in result.notes)
 
 
+def test_many_mistakes_beside_covered_elements_are_listed() -> None:
+    result = search(spoiled("nothing", range(4 * SIDE), 2.0), dense(SIDE))
+    found = next(finding for finding in result.findings if finding.array == "W")
+    assert array(result).covered >= SIZE - 4 * SIDE - 1
+    assert "in every element" not in found.sentence
+    assert f"elements of {SIZE}: W[0, " in found.sentence
+
+
 def test_nothing_covered_is_strict_json() -> None:
     result = search(spoiled("mixing", range(SIZE)), dense(SIDE))
     plain: Any = json.loads(json.dumps(as_json.of_check(result), allow_nan=False))

@@ -20,7 +20,8 @@ def wrong_ones(suspect: Suspect) -> Finding:
     searched, wrong = suspect.sheet.searched, np.flatnonzero(suspect.wrong)
     left = searched.elements - searched.covered - suspect.wrong.size
     with np.errstate(all="ignore"):  # a guess may divide by zero
-        shared = next((found for rule in EVERYWHERE if left and (found := rule(suspect)) is not None), None)
+        rules = EVERYWHERE if left and not searched.covered else ()
+        shared = next((found for rule in rules if (found := rule(suspect)) is not None), None)
     if shared is not None:
         seen = f"seen in {wrong.size} elements of {searched.elements}, {left} are not covered"
         return replace(shared, sentence=f"{shared.sentence}; {seen}")

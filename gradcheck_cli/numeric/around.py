@@ -11,6 +11,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.objective import Objective, fitted
 from gradcheck_cli.numeric.scales import lengths
 
+ASKED = 24  # times for entries of an array that is too large to keep all
 ORDERS = 24  # in which the entries of the array itself are moved
 LITTLE = 64  # times less than the others does it move beside them
 ALIKE = 1e-6  # of the size of the gradient: nearer than this two gradients are the same
@@ -19,45 +20,51 @@ ALIKE = 1e-6  # of the size of the gradient: nearer than this two gradients are 
 class Around:
     """Gradients of one array a little beside the point, to compare with the `analytic` values, those of all arrays.
 
-    What is one of them is a subgradient, if not of its own array alone, then of all arrays together. Each unit is asked
-    once, where its table takes no more than there is room for.
+    Where they are right, what is one of them is a subgradient, if not of its own array alone, then of all together.
+    They are kept where the tables of all units take no more than there is room for, else asked for a few elements only.
     """
 
     def __init__(self, objective: Objective, name: str, analytic: Mapping[str, Array], unit: float) -> None:
         self.objective, self.name, self.analytic = objective, name, analytic[name]
         self.others = [other for other in analytic if other != name]
         self.away = max(unit, UNIT32**2) ** 0.5  # of each length: beyond what counts as on the kink, and hardly bent
-        self.tables = dict[int, Array]()
+        self.kept = 8 * self.analytic.size * (ORDERS + 6 + 2 * len(self.others)) <= objective.room
+        self.tables, self.asked = dict[int, Array](), 0
 
-    def of(self, unit: int) -> Array:
-        """The gradients (points, elements) of one unit; of no point where there is no room for them."""
-        if unit not in self.tables:
-            objective, size = self.objective, len(self.analytic)
-            points = self._points(unit) if 8 * size * (ORDERS + 6 + 2 * len(self.others)) <= objective.room else ()
-            cotangent = objective.cotangent if objective.view == "vjp" else np.eye(objective.outputs)[unit]
-            rows = [row for point in points if (row := self._gradient(cotangent, point)) is not None]
-            self.tables[unit] = np.array(rows).reshape(-1, size)
-        return self.tables[unit]
+    def of(self, unit: int, rows: Sequence[int] | Array) -> Array:
+        """The gradients (points, elements) of some entries in one unit; of no point where too many were asked for."""
+        if self.kept:
+            if unit not in self.tables:
+                self.tables[unit] = self._table(unit, np.arange(len(self.analytic)))
+            return self.tables[unit][:, rows]
+        self.asked += 1
+        return self._table(unit, rows) if self.asked <= ASKED else np.empty((0, len(rows)))
+
+    def _table(self, unit: int, rows: Sequence[int] | Array) -> Array:
+        cotangent = self.objective.cotangent if self.objective.view == "vjp" else np.eye(self.objective.outputs)[unit]
+        found = (self._gradient(cotangent, point) for point in self._points(unit))
+        return np.array([row[rows] for row in found if row is not None]).reshape(-1, len(rows))
 
     def has(self, unit: int, rows: Sequence[int] | Array) -> bool:
         """Whether some entries have the gradient of one of the points."""
         analytic = self.analytic[rows, unit]
         slack = max(ALIKE, 64 * self.away) * np.abs(analytic).max(initial=0.0)
-        return bool((np.abs(self.of(unit)[:, rows] - analytic) <= slack).all(axis=1).any())
+        return bool((np.abs(self.of(unit, rows) - analytic) <= slack).all(axis=1).any())
 
     def excuses(self, unit: int, rows: Sequence[int] | Array, direction: Array | float = 1.0) -> bool:
-        """Whether several kinks meet in some entries, and their sum along a direction is one that they may make.
+        """Whether several kinks meet in some entries, and backpropagation may give their sum along a direction.
 
-        What backpropagation then says need not be a subgradient of the whole: it chooses one at each kink, where points
-        beside have about half of them on. None on gives 0 or so, all of them twice the middle.
+        It chooses a subgradient at each kink, and what comes of that need not be one of the whole. Points beside have
+        about half of the kinks on: taking none of them gives about 0, taking all twice the middle.
         """
-        near = np.sort((self.of(unit)[:, rows] * direction).sum(axis=1))
+        near = (self.of(unit, rows) * direction).sum(axis=1)
+        near = np.sort(near[np.isfinite(near)])
         if not len(near):
             return True  # nothing is known
         low, high = float(near[0]), float(near[-1])
         spread = high - low
         kinds = 1 + np.count_nonzero(np.diff(near) > max(1e-3 * spread, 64 * self.away * max(-low, high)))
-        least, most = min(low, low + high, 0) - spread, max(high, low + high, 0) + spread
+        least, most = min(low, low + high, 0) - spread / 4, max(high, low + high, 0) + spread / 4
         return bool(kinds > 2 and least <= (self.analytic[rows, unit] * direction).sum() <= most)
 
     def _points(self, unit: int) -> Iterator[Mapping[str, Array]]:

@@ -16,18 +16,21 @@ from gradcheck_cli.tiers.scene import FAIL, KINK, Scene
 MANY = 64  # open elements from which on a few more differences of each are less work than their ladders
 LADDERS = 8  # of them that are judged in full at first
 FEWEST = 3  # of these that must be one thing for others to be it
-WAYS = {FAIL: plain.fail, KINK: kinked.accept}
+WAYS: dict[int, Callable[[Scene, list[At], list[At]], list[At]]] = {FAIL: plain.fail, KINK: kinked.accept}
 
 
 def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
     """Judge open elements: `judge` takes one of them up a ladder."""
-    if len(left) >= MANY and isinstance(scene.point.method, Central) and scene.point.rule.automatic:
+    point = scene.point
+    usual = isinstance(point.method, Central) and point.rule.automatic and not point.fixed_step
+    if usual and len(left) >= MANY:
         few = left[:: len(left) // LADDERS]
         for at in few:
             judge(scene, *at)
         left = sorted({*left} - {*few})
         for outcome, way in WAYS.items():
-            if left and sum(int(scene.sheet.outcome[at] == outcome) for at in few) >= FEWEST:
-                left = way(scene, left)
+            known = [at for at in few if scene.sheet.outcome[at] == outcome]
+            if left and len(known) >= FEWEST:
+                left = way(scene, left, known)
     for at in left:
         judge(scene, *at)

@@ -27,7 +27,7 @@ EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kin
 
 
 def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -> list[tuple[int, int]] | None:
-    """The same for every entry at once, elements with disjoint reach moved together; None if they turn out to mix.
+    """Take differences of every entry, those with disjoint reach moved together; None if they turn out to mix.
 
     The `noise` may be that of the outputs of each of those that move together, instead of all outputs.
     """
@@ -38,7 +38,7 @@ def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -
 
 
 def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
-    """The same in a chain, elements moved together only in the links that keep them apart; None if that cannot be."""
+    """The same in a chain, entries moved together only in the links that keep them apart; None if that cannot be."""
     scene.objective.ledger.phase = "tier1"
     point, rows = scene.point, np.arange(scene.x.size)
     args = (scene.objective, head, scene.name, rows, scene.steps, point.method, point.noise, point.centre)
@@ -85,10 +85,8 @@ def table(scene: Scene, rows: Array, steps: Array) -> Shared:
     return Shared(rows, found, moved, missing)
 
 
-def put(
-    scene: Scene, left: list[At], rows: Array, places: Array, outcome: int, columns: Mapping[str, Array]
-) -> list[At]:
-    """Write down the outcome of those elements of some rows that are marked and were left open; returns the others."""
+def put(scene: Scene, left: list[At], rows: Array, places: Array, columns: Mapping[str, Array]) -> list[At]:
+    """Write down those elements of some rows that are marked and were left open; returns the others."""
     sheet = scene.sheet
     still = np.zeros(sheet.outcome.shape, bool)
     still[tuple(np.transpose(left))] = True
@@ -96,7 +94,7 @@ def put(
     at = rows[np.nonzero(chosen)[0]], np.nonzero(chosen)[1]
     for column, values in columns.items():
         getattr(sheet, column)[at] = np.broadcast_to(values, chosen.shape)[chosen]
-    sheet.outcome[at], sheet.tier[at] = outcome, 2
+    sheet.tier[at] = 2
     still[at] = False
     return [one for one in left if still[one]]
 

@@ -23,7 +23,7 @@ POINTS = 4  # around, in pairs of opposite ones
 AWAY, ALONG = 2.0**-16, 2.0**-29  # of the length scales: how far they are, and how far differences reach from there
 
 
-def accept(scene: Scene, left: list[At]) -> list[At]:
+def accept(scene: Scene, left: list[At], _known: list[At]) -> list[At]:
     """Accept subgradients at kinks if the gradient is right around all of them, and return what is left."""
     if scene.alone or scene.point.noise.unit != UNIT64:
         return left
@@ -41,13 +41,14 @@ def accept(scene: Scene, left: list[At]) -> list[At]:
     if not _right_around(scene, rows[places[:, 0]]):
         return left
     columns = {
+        "outcome": np.asarray(KINK),
         "numeric": value,
         "uncertainty": np.maximum(jump, slack),
         "resolution": jump + slack,
         "step": middle.step,
         "slope": middle.slope,
     }
-    return first.put(scene, left, rows, places, KINK, columns)
+    return first.put(scene, left, rows, places, columns)
 
 
 def _right_around(scene: Scene, rows: Array) -> bool:

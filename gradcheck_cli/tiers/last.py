@@ -11,7 +11,7 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks, second
 from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.tiers.climb import climb
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, KINK, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
 SAME = 1e-9  # relative difference that makes no zero another value
@@ -81,7 +81,7 @@ def cross_examine(scene: Scene) -> None:
 def _doubtful(scene: Scene, rows: Array) -> Array:
     """Those of some zeros that one complex step of all of them leaves in doubt.
 
-    Each weighs as much as the error granted to it is small, at least half: a larger error of any of them is seen.
+    Each weighs as much as the error granted to it is small, at least half: a larger error of any one of them is seen.
     Those that are granted none must not move anything; they are asked apart.
     """
     analytic, noise = scene.analytic[rows, 0], scene.point.noise
@@ -159,7 +159,9 @@ def _long_double(scene: Scene) -> None:
 
 def tied_kinks(scene: Scene) -> None:
     """Coordinate boxes alone accept a maximum whose tied winners all get the full gradient: move them together."""
-    rows = np.argwhere((scene.sheet.outcome == KINK).any(axis=1)).ravel()
+    sheet = scene.sheet
+    kinked = sheet.outcome == KINK
+    rows = np.flatnonzero(kinked.any(axis=1))
     if rows.size < 2:
         return
     scene.objective.ledger.phase = "tier2"
@@ -170,7 +172,7 @@ def tied_kinks(scene: Scene) -> None:
         for unit in np.argwhere(wrong).ravel() if wrong is not None else ():
             if scene.around.has(int(unit), rows):
                 continue
-            blamed = rows[(direction != 0) & (scene.sheet.outcome[rows, unit] == KINK)]
             outcome, reason = scene.no_subgradient(int(unit), rows, direction)
-            for row in blamed:
-                scene.sheet.put((int(row), int(unit)), outcome, reason)
+            for row in rows[(direction != 0) & kinked[rows, unit]]:
+                if sheet.outcome[row, unit] != FAIL:  # an excuse in one direction is none in another
+                    sheet.put((int(row), int(unit)), outcome, reason)

@@ -1,12 +1,12 @@
 """Plain fails: elements whose error is the same over far apart steps, told without a ladder for each.
 
-An element fails plainly if differences over steps far apart give one slope, each sure to a small part of the error:
-what could excuse a mismatch (noise, a kink, a staircase, another scale) would set them apart.
+An element fails plainly if differences over steps far apart give one slope, each sure to a small part of the error.
+What could excuse a mismatch (noise, a kink, a staircase, another scale) sets them apart, unless it is finer than the
+shortest of them.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
@@ -15,29 +15,41 @@ import numpy as np
 
 from gradcheck_cli.compare import FLOOR, Decision, Numbers
 from gradcheck_cli.differences.method import Estimate
-from gradcheck_cli.evidence import UNIT64
+from gradcheck_cli.evidence import UNIT64, K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.tiers import first
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.scene import FAIL, Scene
 
-APART = (1 / 16, 1.0, 16.0)  # times the cautious step: one slope over a factor 256 is a plateau
+APART = (1 / 256, 1 / 16, 1.0, 16.0)  # times the cautious step
+SPAN = 128.0  # by how much the longest step must be longer than the shortest that noise allows
 PART = 1 / 16  # of the error to which every difference must be sure, and they must agree
 LEAST = 1e-6  # of the element: smaller errors have a ladder each
 SCATTER = 8.0  # times their uncertainties two neighbours may differ, which follow even growth of the derivatives
 
 
-def fail(scene: Scene, left: list[At]) -> list[At]:
-    """Let fail what fails plainly, and return the others."""
-    rows = np.unique([row for row, _ in left])
+def fail(scene: Scene, left: list[At], known: list[At] | None = None) -> list[At]:
+    """Let fail what fails plainly, and return the others; if most of those `known` to fail do so plainly, if given."""
     scene.objective.ledger.phase = "tier2"
+    if known is not None:
+        rows = np.unique([row for row, _ in known])
+        plain, _ = _plain(scene, rows)
+        if 2 * sum(bool(plain[np.searchsorted(rows, row), unit]) for row, unit in known) <= len(known):
+            return left
+    rows = np.unique([row for row, _ in left])
+    return first.put(scene, left, rows, *_plain(scene, rows))
+
+
+def _plain(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:
+    """Which elements of some rows fail plainly, and what is known of them."""
     levels = [first.table(scene, rows, np.minimum(far * scene.cautious, scene.length / 8)) for far in APART]
     found = reduce(_sharper, _wider([level.found for level in levels]))
     natural = np.minimum.reduce([level.moved for level in levels]) / scene.length[rows][:, None]
     slope = np.maximum.reduce([level.found.slope for level in levels])
     numbers = scene.numbers(rows, found.value, found.uncertainty, slope, natural)
     columns = {
+        "outcome": np.asarray(FAIL),
         "numeric": found.value,
         "uncertainty": found.uncertainty,
         "resolution": numbers.resolution,
@@ -45,7 +57,7 @@ def fail(scene: Scene, left: list[At]) -> list[At]:
         "slope": slope,
         "natural": natural,
     }
-    return first.put(scene, left, rows, _is_plain(scene, rows, numbers, found, levels), FAIL, columns)
+    return _is_plain(scene, rows, numbers, found, levels), columns
 
 
 def _wider(levels: list[Estimate]) -> Iterator[Estimate]:
@@ -63,19 +75,21 @@ def _sharper(one: Estimate, other: Estimate) -> Estimate:
 
 
 def _is_plain(scene: Scene, rows: Array, numbers: Numbers, found: Estimate, levels: list[Shared]) -> Array:
-    """Where the error is beyond everything that could excuse it at every level."""
-    error, noise, weights = numbers.error, scene.point.noise, np.abs(scene.objective.weights)
+    """Where the error is beyond everything that could excuse it at every level; the shortest may be lost in noise."""
+    error, noise, length = numbers.error, scene.point.noise, scene.length[rows][:, None]
     small = PART * error
     plain = (scene.point.rule.decide(numbers) == Decision.MISMATCH) & np.isfinite(error)
     plain &= error > np.maximum(LEAST, numbers.rho) * np.maximum(np.abs(numbers.analytic), np.abs(numbers.numeric))
-    for one, other in itertools.pairwise(level.found for level in levels):  # what scatters more has a ladder
-        plain &= np.abs(one.value - other.value) <= SCATTER * (one.uncertainty + other.uncertainty)
-    for level in levels:
-        seen = level.found
-        plain &= (np.abs(seen.value - found.value) <= small) & (seen.uncertainty <= small) & (seen.slope > 0)
-        plain &= ~level.missing[:, None] & (seen.mismatch <= np.maximum(small, scene.point.faint / seen.step))
-    length, farthest = scene.length[rows][:, None], levels[-1].found.step
-    hidden = scene.objective.gather(weights * noise.ulp) / farthest  # if no output moved but those that were seen
-    unit = max(noise.unit, UNIT64)
-    rounding = np.maximum(8 * unit * length * numbers.slope, FLOOR * unit * noise.magnitude) / levels[0].found.step
+    lost = K * levels[0].found.roundoff > small / 2
+    plain &= levels[-1].found.step >= SPAN * np.where(lost, levels[1].found.step, levels[0].found.step)
+    for k, (level, other) in enumerate(zip(levels, [*levels[1:], levels[-1]], strict=True)):
+        seen, change = level.found, np.abs(level.found.value - other.found.value)
+        fits = (np.abs(seen.value - found.value) <= small) & (seen.uncertainty <= small) & (seen.slope > 0)
+        fits &= change <= SCATTER * (seen.uncertainty + other.found.uncertainty)  # what scatters more has a ladder
+        bent = small if level is other else other.found.mismatch / 4  # that of a smooth function shrinks with the step
+        fits &= ~level.missing[:, None] & (seen.mismatch <= np.maximum(bent, scene.point.faint / seen.step))
+        plain &= fits | lost if k == 0 else fits
+    # as if no output had moved but those that were seen, and with what cancels on the way to them
+    hidden = scene.objective.gather(np.abs(scene.objective.weights) * noise.ulp) / levels[-1].found.step
+    rounding = max(noise.unit, UNIT64) * length * np.maximum(8 * numbers.slope, FLOOR * numbers.natural) / found.step
     return np.asarray(plain & (error > 2 * (numbers.resolution + 128 * hidden)) & (error > rounding))
