@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradcheck_cli.adapters.chain import Chain
 from gradcheck_cli.layer import Array
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import CheckResult, Outcome, Rows, Verdict
@@ -103,3 +104,15 @@ def test_ties_of_a_pooling_layer_are_kinks_and_not_every_winner_gets_the_gradien
     wrong = pooled(share=True)
     assert wrong.verdict is Verdict.FAIL
     assert wrong.arrays[0].failed > 250
+
+
+def test_a_convolutional_network_with_ties_behind_its_relu_takes_few_evaluations() -> None:
+    names = ("conv2d", "relu", "max_pool2d", "mean")
+    links = (LAYERS["conv2d"](padding=1), LAYERS["relu"](), LAYERS["max_pool2d"](kernel_size=2), LAYERS["mean"]())
+    rng = np.random.default_rng(9)
+    arrays = {"0.x": rng.normal(size=(4, 3, 12, 12)), "0.W": rng.normal(size=(8, 3, 3, 3)) / 5, "0.b": np.zeros(8)}
+    given = {name: Given(values=array) for name, array in arrays.items()}
+    result = run_check(CheckSpec("a", "a", Chain(links, names), "chain", given), Rows(None))
+    assert result.verdict is Verdict.PASS, str(result)
+    assert any("judged link by link" in note for note in result.notes)
+    assert result.evaluations < 4000  # with a ladder for each tie they are 8,866

@@ -30,7 +30,7 @@ SCATTER = 8.0  # times their uncertainties two neighbours may differ, which foll
 
 
 def fail(scene: Scene, left: list[At], known: list[At] | None = None) -> list[At]:
-    """Let fail what fails plainly, and return the others; if most of those `known` to fail do so plainly, if given."""
+    """Let fail what fails plainly, and return the others; nothing if few of those `known` to fail do so plainly."""
     scene.objective.ledger.phase = "tier2"
     if known is not None:
         rows = np.unique([row for row, _ in known])
@@ -61,7 +61,7 @@ def _plain(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:
 
 
 def _wider(levels: list[Estimate]) -> Iterator[Estimate]:
-    """The differences with what the next one over a longer step shows of their truncation, or the one before of its."""
+    """Each difference, less sure by 1/16 of its change to that over the next longer step; the longest by all of it."""
     for below, one, above in zip([None, *levels], levels, [*levels[1:], None], strict=False):
         other = above or below
         change = 0.0 if other is None else np.abs(one.value - other.value)
