@@ -131,3 +131,11 @@ def test_an_explicit_tolerance_has_ladders() -> None:
     result = check(layer, arrays, tolerance=Tolerance(atol=1e-6))
     assert result.arrays[1].failed == 12 * 8
     assert {one.method for one in result.arrays[1].worst} == {"richardson"}
+
+
+def test_tables_that_do_not_fit_leave_ladders(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = check(Dense(2.0), ARRAYS, Rows(None))
+    monkeypatch.setattr(alike, "DENSE", 10**9)
+    ladders = check(Dense(2.0), ARRAYS, Rows(None))
+    assert ladders.arrays[1].failed == result.arrays[1].failed == 12 * 16
+    assert ladders.evaluations > 2 * result.evaluations

@@ -15,6 +15,7 @@ from gradcheck_cli import as_json
 from gradcheck_cli.draws import draw_cotangent
 from gradcheck_cli.layer import Array
 from gradcheck_cli.results import CheckResult, Verdict
+from gradcheck_cli.spec import Tolerance
 from tests.benchmarks.scale import mixing, square
 from tests.searching import BEHIND, Dense, Spoiled, adds_up, array, dense, named, scaled, search
 
@@ -178,6 +179,12 @@ def test_where_the_budget_allows_more_sweeps_all_mistakes_are_told() -> None:
     result = search(spoiled("nothing", range(SIZE)), dense(SIDE), budget=1000)
     assert (array(result).visited, array(result).failed) == (SIZE, SIZE)
     assert result.evaluations < 1000
+
+
+def test_all_mistakes_are_not_told_at_once_by_an_explicit_tolerance() -> None:
+    result = search(spoiled("nothing", range(SIZE), 2.0), dense(SIDE), budget=1000, tolerance=Tolerance(atol=1e-6))
+    assert result.verdict is Verdict.FAIL
+    assert 0 < array(result).failed <= 256
 
 
 def test_a_cheap_sweep_visits_every_element_and_names_the_wrong_ones() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradcheck_cli.layer import Array
 from gradcheck_cli.tiers import alike, climb, first, last, looks, plain
+from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, WORTHWHILE, Scene, Sheet
 
@@ -53,7 +54,8 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
             scene.maps = search.structure
             search.settle_most(scene.sheet, [row for row, _ in found])
             still = [at for at in found if scene.sheet.outcome[at] == INCONCLUSIVE and scene.sheet.tier[at] == 1]
-            if still and not limits.crossed_by(4 * search.grid.columns, 2 * size):  # what three more sweeps take
+            sweeps = len(plain.APART) * search.grid.columns
+            if still and alike.applies(point, size) and not limits.crossed_by(sweeps, size):
                 plain.fail(scene, still)
             if point.rule.automatic:
                 last.cross_examine(scene)
@@ -84,7 +86,7 @@ def judge_array(scene: Scene) -> Sheet:
     return scene.sheet
 
 
-def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+def _sweep(scene: Scene, rows: Array) -> list[At]:
     """Take differences over the steps of the first tier; where these leave elements open, over cautious ones."""
     left = _sweep_once(scene, rows)
     if scene.steps is scene.cautious or not left:
@@ -92,7 +94,7 @@ def _sweep(scene: Scene, rows: Array) -> list[tuple[int, int]]:
     return first.sweep(scene, np.unique([row for row, _ in left]), scene.cautious)
 
 
-def _sweep_once(scene: Scene, rows: Array) -> list[tuple[int, int]]:
+def _sweep_once(scene: Scene, rows: Array) -> list[At]:
     """Move elements together where the outputs show that they may be, else one by one."""
     if scene.maps or scene.head is not None:
         left = first.sweep_together(scene, scene.groups) if scene.maps else first.sweep_behind(scene, scene.head)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.tiers import kinked, plain
 from gradcheck_cli.tiers.first import At
+from gradcheck_cli.tiers.point import DENSE, Point
 from gradcheck_cli.tiers.scene import FAIL, KINK, Scene
 
 MANY = 64  # open elements from which on a few more differences of each are less work than their ladders
@@ -19,11 +20,15 @@ FEWEST = 3  # of these that must be one thing for others to be it
 WAYS: dict[int, Callable[[Scene, list[At], list[At]], list[At]]] = {FAIL: plain.fail, KINK: kinked.accept}
 
 
+def applies(point: Point, elements: int) -> bool:
+    """Whether differences choose their own steps, and tables of so many elements, twice those of a sheet, fit."""
+    fits = point.limits is None or 2 * DENSE * elements <= point.limits.memory
+    return fits and isinstance(point.method, Central) and point.rule.automatic and not point.fixed_step
+
+
 def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
     """Judge open elements: `judge` takes one of them up a ladder."""
-    point = scene.point
-    usual = isinstance(point.method, Central) and point.rule.automatic and not point.fixed_step
-    if usual and len(left) >= MANY:
+    if len(left) >= MANY and applies(scene.point, len(left)):
         few = left[:: len(left) // LADDERS]
         for at in few:
             judge(scene, *at)

@@ -20,13 +20,14 @@ from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.numeric.structure import shots
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
 
+At = tuple[int, int]  # the row and unit of an element
+
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: for what is small, and for the others
-At = tuple[int, int]
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
-def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -> list[tuple[int, int]] | None:
+def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -> list[At] | None:
     """Take differences of every entry, those with disjoint reach moved together; None if they turn out to mix.
 
     The `noise` may be that of the outputs of each of those that move together, instead of all outputs.
@@ -37,7 +38,7 @@ def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -
     return _confirmed(scene, [shared.sweep(scene.objective, scene.name, together, *args)])
 
 
-def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
+def sweep_behind(scene: Scene, head: Head) -> list[At] | None:
     """The same in a chain, entries moved together only in the links that keep them apart; None if that cannot be."""
     scene.objective.ledger.phase = "tier1"
     point, rows = scene.point, np.arange(scene.x.size)
@@ -45,7 +46,7 @@ def sweep_behind(scene: Scene, head: Head) -> list[tuple[int, int]] | None:
     return _confirmed(scene, list(_read(scene, heads.chunks(*args))))
 
 
-def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] | None:
+def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[At] | None:
     """Grant what agrees, if a difference of the whole array at once confirms the values; None if it does not."""
     seen, value, uncertainty = 0, np.zeros(scene.x.size), np.zeros(scene.x.size)
     for swept in sweeps:
@@ -58,7 +59,7 @@ def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[tuple[int, int]] 
     return [at for part in parts for at in settle(scene, part)]
 
 
-def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[tuple[int, int]]:
+def sweep(scene: Scene, rows: Array, steps: Array | None = None) -> list[At]:
     """Take the method's difference for some entries, grant what agrees, and return the elements left open."""
     scene.objective.ledger.phase = "tier1"
     steps = scene.steps if steps is None else steps
@@ -100,7 +101,7 @@ def put(scene: Scene, left: list[At], rows: Array, places: Array, columns: Mappi
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
-    """The method's differences of some entries."""
+    """The method's differences of some entries one by one; `steps` are theirs."""
     point = scene.point
     return _read(scene, chunks(scene.objective, scene.name, rows, steps, point.method, point.noise, point.centre))
 
@@ -114,7 +115,7 @@ def _read(scene: Scene, found: Iterable[Chunk]) -> Iterator[Shared]:
         yield Shared(chunk.indices, scene.point.method.combine(samples), moved, chunk.missing)
 
 
-def settle(scene: Scene, swept: Shared) -> list[tuple[int, int]]:
+def settle(scene: Scene, swept: Shared) -> list[At]:
     """Grant what agrees of some entries, and return the elements that are left."""
     left = grant(scene, swept)
     rows = range(scene.x.size)[swept.rows] if isinstance(swept.rows, slice) else swept.rows
