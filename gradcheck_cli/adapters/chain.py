@@ -83,7 +83,7 @@ class Chain:
 
     def forward(self, **arrays: Array) -> Outputs:
         """Apply every link to what the one before hands on."""
-        return self._run("forward", arrays)[-1][1]
+        return _last(self._run("forward", arrays))
 
     def vjp(self, dy: Any, **arrays: Array) -> dict[str, Array]:
         """Walk from the last link to the first; each turns its cotangent into the one of the link before."""
@@ -104,7 +104,7 @@ class Chain:
         lacking = [label for link, label in zip(self.links, self.labels, strict=True) if not _stacks(link)]
         if lacking:
             raise AttributeError(f"no forward_stacked in {', '.join(lacking)}")
-        return lambda **arrays: self._run("forward_stacked", arrays)[-1][1]
+        return lambda **arrays: _last(self._run("forward_stacked", arrays))
 
     def link_points(self, dy: Any, **arrays: Array) -> list[LinkPoint]:
         """Each link as the backward pass meets it, in the order of the links."""
@@ -121,13 +121,12 @@ class Chain:
 
     def part(self, k: int, stop: int, y: Outputs, arrays: Mapping[str, Array], method: str = "forward") -> Outputs:
         """The outputs of the link before `stop`, from what is handed to link k on; the links before k are not run."""
-        return self._run(method, arrays, k, stop, y)[-1][1]
+        return _last(self._run(method, arrays, k, stop, y))
 
     def _run(
         self, method: str, arrays: Mapping[str, Array], first: int = 0, stop: int | None = None, y: Outputs = ()
-    ) -> list[tuple[dict[str, Array], Outputs]]:
+    ) -> Iterator[tuple[dict[str, Array], Outputs]]:
         """All arrays of each link, and its outputs."""
-        points: list[tuple[dict[str, Array], Outputs]] = []
         by_link: dict[str, dict[str, Array]] = {}
         for name, array in arrays.items():
             number, _, bare = name.partition(".")
@@ -137,12 +136,11 @@ class Chain:
             names = self._first(k, len(outputs), {name: array.shape for name, array in mine.items()})
             point = dict(zip(names, outputs, strict=True)) | mine
             y = getattr(link, method)(**point)
-            points.append((point, y))
-        return points
+            yield point, y
 
     def _backward(self, dy: Any, arrays: Mapping[str, Array]) -> Iterator[tuple[int, LinkPoint]]:
         """From the last link to the first."""
-        points = self._run("forward", arrays)
+        points = list(self._run("forward", arrays))
         for k in reversed(range(len(self.links))):
             point, y = points[k]
             handed = tuple(name for name in point if f"{k}.{name}" not in arrays)
@@ -197,6 +195,14 @@ class Chain:
                 came = f"{self._link(k - 1)} hands on shape {shape}"
                 raise ArrayError(f"{k}.{name}", came, f"must be {specs[name].shape}")
         return specs
+
+
+def _last(points: Iterator[tuple[dict[str, Array], Outputs]]) -> Outputs:
+    """The outputs of the last link; those of the links before are let go on the way."""
+    y: Outputs = ()
+    for _, y in points:
+        pass
+    return y
 
 
 def _stacks(link: Layer) -> bool:

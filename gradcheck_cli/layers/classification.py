@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradcheck_cli.layer import Array, ArrayError, ArraySpec, Example, OptionError, Shape, Simplex, Uniform
-from gradcheck_cli.layers.exponentials import log_normalised_exp, normalised_exp
+from gradcheck_cli.layers.exponentials import log_normalised_exp, normalised_exp, shifted_log_sum
 from gradcheck_cli.layers.losses import Reduction, check_reduction, reduced, spread
 
 FAMILY = "losses"
@@ -45,18 +45,20 @@ def fit_classes(given: Mapping[str, Shape], default: int = 3) -> tuple[Shape, Sh
     return x, x[:-1]
 
 
-def one_hot(target: Array, classes: int, ignored: int | None = None) -> Array:
-    """Booleans (..., C), true at the class of each target that counts. Raises ArrayError if a class does not exist."""
-    strange = (target < 0) | (target >= classes)
-    chosen = np.asarray(target[..., None] == np.arange(classes))
-    if ignored is not None:
-        counts = target != ignored
-        strange &= counts
-        chosen &= counts[..., None]
+def counting(target: Array, classes: int, ignored: int | None = None) -> Array:
+    """Booleans (...), true where a target counts. Raises ArrayError if a class does not exist."""
+    counts = np.asarray(target != ignored)  # which all do where no number is ignored
+    strange = ((target < 0) | (target >= classes)) & counts
     if strange.any():
         must = f"must be in [0, {classes})" + ("" if ignored is None else f" or ignore_index = {ignored}")
         raise ArrayError("target", f"class {target[strange].flat[0]}", must)
-    return chosen
+    return counts
+
+
+def one_hot(target: Array, classes: int, ignored: int | None = None) -> Array:
+    """Booleans (..., C), true at the class of each target that counts. Raises ArrayError if a class does not exist."""
+    counts = counting(target, classes, ignored)
+    return np.asarray((target[..., None] == np.arange(classes)) & counts[..., None])
 
 
 def _check_weights(weights: tuple[float, ...] | None, classes: int | None = None) -> None:
@@ -81,6 +83,33 @@ def _dot(q: Array, z: Array) -> Array:
     if not np.isfinite(total).all():
         total = np.einsum("...i,...i->...", q, np.where(q == 0, 0.0, z))
     return np.asarray(total)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The class of each target of a stack, and its weight: 0 for targets that do not count."""
+
+    place: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, target: Array, x: Array, weights: tuple[float, ...] | None, ignored: int | None) -> Chosen:
+        """Raises ArrayError if a class does not exist."""
+        counts = counting(target, x.shape[-1], ignored)
+        place = np.where(counts, target, 0)
+        weight = np.where(counts, 1.0 if weights is None else np.asarray(weights)[place], 0.0)
+        return cls(place, weight.astype(x.real.dtype))
+
+    def of_rows(self, z: Array) -> Array:
+        """z_c for the class c of each row of z (K, ..., C)."""
+        rows, classes = z.reshape(len(z), self.place[0].size, -1), self.place.reshape(len(self.place), -1)
+        each, copies = np.arange(classes.shape[1]), np.arange(len(rows))[:, None]
+        found = rows[:, each, classes[0]] if len(classes) == 1 else rows[copies, each, classes]
+        return np.asarray(found.reshape(-1, *self.place.shape[1:]))
+
+    def weigh(self, terms: Array) -> Array:
+        """Multiply by the weights, where 0 times infinity is 0."""
+        return terms if (self.weight == 1).all() else np.where(self.weight == 0, 0.0, self.weight * terms)
 
 
 def _mass(chosen: Array) -> Array:
@@ -162,6 +191,11 @@ class SoftmaxCrossEntropy:
         return {"x": share * (normalised_exp(x, -1) * q[0].sum(axis=-1, keepdims=True) - q[0])}
 
     def forward_stacked(self, x: Array, target: Array) -> Array:
+        if self.targets == "classes" and not self.label_smoothing:
+            chosen = Chosen.of(target, x, self.class_weights, self.ignore_index)
+            shifted, log_sum = shifted_log_sum(x, -1)
+            terms = chosen.weigh(log_sum[..., 0] - chosen.of_rows(shifted))
+            return reduced(terms, self.reduction, _mass(chosen.weight))
         q, mass = self._coefficients(x, target)
         return reduced(-_dot(q, log_normalised_exp(x, -1)), self.reduction, mass)
 
@@ -231,8 +265,8 @@ class NLL:
         return {"x": spread(dy, x.shape[:-1], self.reduction, _mass(q[None])[0])[..., None] * -q}
 
     def forward_stacked(self, x: Array, target: Array) -> Array:
-        q = self._coefficients(x, target)
-        return reduced(-_dot(q, x), self.reduction, _mass(q))
+        chosen = Chosen.of(target, x, self.class_weights, self.ignore_index)
+        return reduced(-chosen.weigh(chosen.of_rows(x)), self.reduction, _mass(chosen.weight))
 
     def _coefficients(self, x: Array, target: Array) -> Array:
         return _weigh(one_hot(target, x.shape[-1], self.ignore_index), self.class_weights, x)

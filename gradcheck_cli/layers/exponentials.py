@@ -31,10 +31,16 @@ def log_sum_exp(z: Array, axis: int) -> Array:
 
 def log_normalised_exp(z: Array, axis: int) -> Array:
     """z - log Σ exp(z) along the axis: shifted first, so that large z cost no digits."""
+    shifted, log_sum = shifted_log_sum(z, axis)
+    shifted -= log_sum  # in place: fresh memory costs as much again
+    return np.asarray(shifted)
+
+
+def shifted_log_sum(z: Array, axis: int) -> tuple[Array, Array]:
+    """z without its maximum along the axis, and log Σ exp of it, with the axis kept."""
     z = _laid_out(z, axis)
     shifted = np.subtract(z, z.real.max(axis=axis, keepdims=True))
-    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))  # in place: fresh memory costs as much again
-    return np.asarray(shifted)
+    return shifted, np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 def _laid_out(z: Array, axis: int) -> Array:

@@ -7,6 +7,7 @@ import math
 from gradcheck_cli.evidence import K, LadderEstimate, Status
 from gradcheck_cli.numeric.levels import FACTOR, Ladder
 
+FIRST = (0, 1, -1)  # rungs that every ladder takes
 NEAR_ZERO = 64.0  # a step this much smaller than |x| stays on one side of zero
 
 
@@ -25,7 +26,7 @@ class Explorer:
         self.deeper, self.below, self.higher = 0, 0, 0
 
     def start(self) -> bool:
-        """Take the first three levels; far outside the domain, come in towards x until both sides are finite."""
+        """Take the first levels; far outside the domain, come in towards x until both sides are finite."""
         ladder, x = self.ladder, abs(float(self.ladder.line.x))
         if not self._take(0):
             target = (x or ladder.line.length) / NEAR_ZERO
@@ -36,8 +37,8 @@ class Explorer:
                 self.low -= 3
             self.high = self.low
         start = self.low
-        for k in (start + 1, start - 1):
-            self._go(k)
+        for k in FIRST[1:]:
+            self._go(start + k)
         return True
 
     def _rung_below(self, step: float) -> int:

@@ -58,6 +58,12 @@ class Ladder:
         """The k-th step of the ladder, from the first one."""
         return float(self.first * FACTOR**k * JITTER[k % len(JITTER)])
 
+    def ends(self, step: float) -> tuple[Any, Any]:
+        """The coordinates on both sides of a step."""
+        line, step = self.line, max(step, self.lowest)
+        base = line.snap(line.x)
+        return line.snap(base + type(line.x)(step)), line.snap(base - type(line.x)(step))
+
     def add(self, step: float) -> bool:
         """Evaluate one more level; whether it was finite on both sides."""
         self.tried += 1
@@ -65,8 +71,7 @@ class Ladder:
         step = max(step, self.lowest)
         if any(abs(level.step / step - 1) < 0.01 for level in self.levels):
             return False  # two levels so near tell nothing apart
-        base = line.snap(line.x)
-        high, low = line.snap(base + type(line.x)(step)), line.snap(base - type(line.x)(step))
+        base, (high, low) = line.snap(line.x), self.ends(step)
         plus, minus = line.function(high), line.function(low)
         if plus is None or minus is None or high == base or low == base:
             return False

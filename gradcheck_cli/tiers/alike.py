@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_cli.differences.central import Central
+from gradcheck_cli.numeric.explore import FIRST
 from gradcheck_cli.tiers import kinked, plain
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import DENSE, Point
@@ -30,12 +31,21 @@ def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None
     """Judge open elements: `judge` takes one of them up a ladder."""
     if len(left) >= MANY and applies(scene.point, len(left)):
         few = left[:: len(left) // LADDERS]
-        for at in few:
-            judge(scene, *at)
+        _one_by_one(scene, few, judge)
         left = sorted({*left} - {*few})
         for outcome, way in WAYS.items():
             known = [at for at in few if scene.sheet.outcome[at] == outcome]
             if left and len(known) >= FEWEST:
                 left = way(scene, left, known)
-    for at in left:
-        judge(scene, *at)
+    _one_by_one(scene, left, judge)
+
+
+def _one_by_one(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
+    """Judge elements on their ladders, whose first rungs are evaluated together where the layer takes stacks."""
+    together = scene.ahead.room(2 * len(FIRST)) or len(left)
+    for start in range(0, len(left), together):
+        part = left[start : start + together]
+        if scene.objective.stacks:
+            scene.look_ahead(sorted({row for row, _ in part}))
+        for at in part:
+            judge(scene, *at)
