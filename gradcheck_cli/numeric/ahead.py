@@ -23,7 +23,7 @@ class Ahead:
 
     def room(self, places: int) -> int:
         """How many entries with so many places each may be evaluated together."""
-        return max(1, self.objective.room // (16 * places * self.objective.outputs)) if self.objective.stacks else 0
+        return max(1, self.objective.room // (16 * places * self.objective.outputs))
 
     def take(self, entries: Sequence[int], places: Array) -> None:
         """Evaluate each entry at its places, (places, entries), instead of those known so far.

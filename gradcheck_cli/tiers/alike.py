@@ -42,10 +42,11 @@ def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None
 
 def _one_by_one(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
     """Judge elements on their ladders, whose first rungs are evaluated together where the layer takes stacks."""
-    together = scene.ahead.room(2 * len(FIRST)) or len(left)
+    stacks = scene.objective.stacks
+    together = scene.ahead.room(2 * len(FIRST)) if stacks else len(left) or 1
     for start in range(0, len(left), together):
         part = left[start : start + together]
-        if scene.objective.stacks:
+        if stacks:
             scene.look_ahead(sorted({row for row, _ in part}))
         for at in part:
             judge(scene, *at)
