@@ -39,5 +39,5 @@ class Central:
         roundoff = np.sqrt(2) * samples.noise / width
         curvature = 8 * mismatch * np.divide(mismatch, slope, out=np.zeros_like(slope), where=slope > 0)
         uncertainty = K * roundoff + 8 * samples.relative * slope + curvature
-        step = np.broadcast_to(width / 2, value.shape)
+        step = width / 2 if width.shape == value.shape else np.broadcast_to(width / 2, value.shape)
         return Estimate(value, uncertainty, step, roundoff, mismatch, slope)

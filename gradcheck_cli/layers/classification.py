@@ -47,7 +47,7 @@ def fit_classes(given: Mapping[str, Shape], default: int = 3) -> tuple[Shape, Sh
 
 def counting(target: Array, classes: int, ignored: int | None = None) -> Array:
     """Booleans (...), true where a target counts. Raises ArrayError if a class does not exist."""
-    counts = np.asarray(target != ignored)  # which all do where no number is ignored
+    counts = np.ones(target.shape, bool) if ignored is None else np.asarray(target != ignored)
     strange = ((target < 0) | (target >= classes)) & counts
     if strange.any():
         must = f"must be in [0, {classes})" + ("" if ignored is None else f" or ignore_index = {ignored}")
@@ -95,10 +95,9 @@ class Chosen:
     @classmethod
     def of(cls, target: Array, x: Array, weights: tuple[float, ...] | None, ignored: int | None) -> Chosen:
         """Raises ArrayError if a class does not exist."""
-        counts = counting(target, x.shape[-1], ignored)
-        place = np.where(counts, target, 0)
-        weight = np.where(counts, 1.0 if weights is None else np.asarray(weights)[place], 0.0)
-        return cls(place, weight.astype(x.real.dtype))
+        counts, dtype = counting(target, x.shape[-1], ignored), x.real.dtype
+        place = target * counts
+        return cls(place, counts.astype(dtype) if weights is None else counts * np.asarray(weights, dtype)[place])
 
     def of_rows(self, z: Array) -> Array:
         """z_c for the class c of each row of z (K, ..., C)."""

@@ -24,7 +24,7 @@ from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
 from gradcheck_cli.values import dataclass
 
-STACK_BYTES = 2**20  # of one stack: several links make something of its size, and memory that is used again is cheap
+STACK_BYTES = 2**22  # of one stack: several links make something of its size; what each call costs is shared by many
 ENOUGH = 32  # elements from which on it pays to move them together
 
 
@@ -161,7 +161,8 @@ def _in_stacks(
     entries are put back. It is locked, so that a layer which writes to its arrays fails.
     """
     total = len(where)
-    count = max(2, min(1 + total, STACK_BYTES // (8 * (base.size + objective.outputs))))
+    memory = min(STACK_BYTES, objective.room)
+    count = max(2, min(1 + total, memory // (8 * (base.size + objective.outputs))))
     free: list[Array] = []
 
     def outputs(start: int, stop: int, mine: Objective) -> Array | None:

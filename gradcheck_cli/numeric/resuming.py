@@ -80,7 +80,8 @@ class Part(Objective):
     def __init__(self, chain: Resuming, name: str, stop: int) -> None:
         outputs = as_outputs(chain.handed[stop])
         super().__init__(chain.layer, {name: chain.arrays[name]}, outputs, "vjp", chain.ledger)
-        self.chain, self.first, self.stop, self.threads = chain, link_of(name), stop, chain.threads
+        self.chain, self.first, self.stop = chain, link_of(name), stop
+        self.threads, self.room = chain.threads, chain.room
 
     def changed(self, changes: Mapping[str, Array]) -> Array:
         """What the last of these links hands on."""

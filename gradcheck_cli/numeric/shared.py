@@ -66,7 +66,7 @@ class Contraction:
         )
         for axis, reach in enumerate(self.reach, start=1):
             if reach is not None:
-                sums = np.moveaxis(np.tensordot(sums, reach, axes=(axis, 1)), -1, axis)
+                sums = (sums.swapaxes(axis, -1) @ reach.T).swapaxes(axis, -1)
         return np.asarray(sums.reshape(len(terms), -1))
 
 
