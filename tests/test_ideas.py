@@ -165,6 +165,10 @@ def without_plain_fails(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("gradcheck_cli.tiers.alike.MANY", 10**9)
 
 
+def without_rungs_ahead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gradcheck_cli.tiers.climb.pass_ahead", lambda _, left: left)
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Summary]:
     return summaries()
@@ -178,6 +182,7 @@ OFF = [
     pytest.param(without_trust, 300, id="trust in the structure"),
     pytest.param(without_longer_steps, 500, id="longer steps"),
     pytest.param(without_plain_fails, 100, id="plain fails"),
+    pytest.param(without_rungs_ahead, 100, id="rungs ahead"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
@@ -199,10 +200,7 @@ class Chain:
 
 def _last(points: Iterator[tuple[dict[str, Array], Outputs]]) -> Outputs:
     """The outputs of the last link; those of the links before are let go on the way."""
-    y: Outputs = ()
-    for _, y in points:
-        pass
-    return y
+    return deque(points, maxlen=1)[0][1]
 
 
 def _stacks(link: Layer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from gradcheck_cli.evidence import UNIT32, Level
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.values import dataclass
+
+Function: TypeAlias = Callable[[Any], Array | None]
 
 FACTOR = 4.0
 JITTER = (1.0, 0.89, 1.13, 0.94, 1.07)  # exact powers of 4 let quantised outputs agree by accident
@@ -22,7 +24,7 @@ REACH = 64.0  # the dependency probe goes so many length scales away
 class Line:
     """The outputs as a function of one coordinate; `length` is its scale, `extent` that of the largest beside it."""
 
-    function: Callable[[Any], Array | None]
+    function: Function
     x: Any
     centre: Array
     weights: Array

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_cli.differences.central import Central
-from gradcheck_cli.numeric.explore import FIRST
-from gradcheck_cli.tiers import kinked, plain
+from gradcheck_cli.tiers import climb, kinked, plain
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import DENSE, Point
 from gradcheck_cli.tiers.scene import FAIL, KINK, Scene
@@ -31,22 +30,12 @@ def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None
     """Judge open elements: `judge` takes one of them up a ladder."""
     if len(left) >= MANY and applies(scene.point, len(left)):
         few = left[:: len(left) // LADDERS]
-        _one_by_one(scene, few, judge)
+        for at in few:
+            judge(scene, *at)
         left = sorted({*left} - {*few})
         for outcome, way in WAYS.items():
             known = [at for at in few if scene.sheet.outcome[at] == outcome]
             if left and len(known) >= FEWEST:
                 left = way(scene, left, known)
-    _one_by_one(scene, left, judge)
-
-
-def _one_by_one(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
-    """Judge elements on their ladders, whose first rungs are evaluated together where the layer takes stacks."""
-    stacks = scene.objective.stacks
-    together = scene.ahead.room(2 * len(FIRST)) if stacks else len(left) or 1
-    for start in range(0, len(left), together):
-        part = left[start : start + together]
-        if stacks:
-            scene.look_ahead(sorted({row for row, _ in part}))
-        for at in part:
-            judge(scene, *at)
+    for at in climb.pass_ahead(scene, left):
+        judge(scene, *at)

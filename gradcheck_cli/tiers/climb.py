@@ -12,9 +12,12 @@ from gradcheck_cli import compare
 from gradcheck_cli.compare import Case, Decision, Numbers
 from gradcheck_cli.evidence import K, LadderEstimate, Status
 from gradcheck_cli.numeric import kinks
+from gradcheck_cli.numeric.ahead import looked_up
 from gradcheck_cli.numeric.estimate import estimate, trace
-from gradcheck_cli.numeric.explore import Explorer
+from gradcheck_cli.numeric.explore import FIRST, Explorer
+from gradcheck_cli.numeric.levels import Function
 from gradcheck_cli.numeric.scales import SHORTEST
+from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
 
 PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
@@ -29,6 +32,29 @@ def climb(scene: Scene, row: int, unit: int) -> None:
     Climb(scene, row, unit).judge()
 
 
+def pass_ahead(scene: Scene, left: list[At]) -> list[At]:
+    """Let those pass for which the first rungs are enough, all evaluated together; returns the others.
+
+    Stacks may acquit and never accuse: who stays open gets a ladder of single calls.
+    """
+    objective = scene.objective
+    if not objective.stacks:
+        return left
+    size, still = max(1, objective.room // (32 * len(FIRST) * objective.outputs)), list[At]()
+    for start in range(0, len(left), size):
+        part = left[start : start + size]
+        known = _first_rungs(scene, sorted({row for row, _ in part}))
+        still += [at for at in part if known is None or not Climb(scene, *at, known[at[0]]).passes_ahead()]
+    return still
+
+
+def _first_rungs(scene: Scene, rows: list[int]) -> dict[int, Function] | None:
+    scene.objective.ledger.phase = "tier2"
+    ladders = [scene.ladder(row, 0) for row in rows]
+    places = np.array([[end for k in FIRST for end in one.ends(one.rung(k))] for one in ladders]).T
+    return looked_up(scene.objective, scene.name, rows, places, scene.point.centre)
+
+
 def shown(found: LadderEstimate, uncertainty: float | None = None) -> dict[str, float]:
     """What the table shows of an estimate."""
     bound = found.uncertainty if uncertainty is None else uncertainty
@@ -38,9 +64,9 @@ def shown(found: LadderEstimate, uncertainty: float | None = None) -> dict[str, 
 class Climb:
     """One element on its way up and down the ladder."""
 
-    def __init__(self, scene: Scene, row: int, unit: int) -> None:
+    def __init__(self, scene: Scene, row: int, unit: int, function: Function | None = None) -> None:
         self.scene, self.at, self.sheet = scene, (row, unit), scene.sheet
-        self.ladder = scene.ladder(row, unit)
+        self.ladder = scene.ladder(row, unit, function)
         self.explorer = Explorer(self.ladder)
         self.analytic = float(scene.analytic[row, unit])
         self.noisy = float(self.ladder.line.noise.relative[0]) > NOISY
@@ -58,6 +84,19 @@ class Climb:
             self._infinite()
         else:
             self._walk()
+
+    def passes_ahead(self) -> bool:
+        """Whether the first rungs are enough for a pass, which is then written down."""
+        if not math.isfinite(self.analytic) or not self.explorer.start():
+            return False
+        found = estimate(trace(self.ladder))
+        numbers = self._numbers(found)
+        decision = self.scene.decide(numbers)
+        passes = decision in PASSES and found.status is Status.SMOOTH
+        if passes:
+            self.sheet.tier[self.at], self.sheet.method[self.at] = 2, "richardson"
+            self._pass(decision, numbers, found)
+        return passes
 
     def _infinite(self) -> None:
         """An infinite analytic value is right only where the slopes grow without bound."""

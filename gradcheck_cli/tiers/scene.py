@@ -12,12 +12,10 @@ from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
 from gradcheck_cli.layer import Array
-from gradcheck_cli.numeric.ahead import Ahead
 from gradcheck_cli.numeric.around import Around
 from gradcheck_cli.numeric.copies import Copies
-from gradcheck_cli.numeric.explore import FIRST
 from gradcheck_cli.numeric.heads import Head, head_of
-from gradcheck_cli.numeric.levels import Ladder, Line
+from gradcheck_cli.numeric.levels import Function, Ladder, Line
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
 from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
@@ -129,7 +127,6 @@ class Scene:
         self.extent = float(self.length.max(initial=1.0))
         self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
-        self.ahead = Ahead(self.objective, name, point.centre)
         self.steps = self.cautious = self._steps()
         self.proven = 0
 
@@ -271,18 +268,12 @@ class Scene:
         """The decision on one element."""
         return Decision(int(self.point.rule.decide(numbers)))
 
-    def look_ahead(self, rows: Sequence[int]) -> None:
-        """Evaluate the first rungs of the ladders of some entries together."""
-        self.objective.ledger.phase = "tier2"
-        ladders = [self.ladder(row, 0) for row in rows]
-        self.ahead.take(rows, np.array([[end for k in FIRST for end in one.ends(one.rung(k))] for one in ladders]).T)
-
-    def ladder(self, row: int, unit: int) -> Ladder:
-        """An empty ladder for one element."""
+    def ladder(self, row: int, unit: int, function: Function | None = None) -> Ladder:
+        """An empty ladder for one element, by single calls where no other `function` is given."""
         objective, noise = self.objective, self.point.noise
         pick = slice(unit, unit + 1) if self.alone else slice(None)
         line = Line(
-            function=self.ahead.along(row, unit if self.alone else None),
+            function=function or objective.along(self.name, row, unit if self.alone else None),
             x=self.x[row],
             centre=self.point.centre[pick],
             weights=objective.weights[pick],
