@@ -19,7 +19,7 @@ from gradcheck_cli.numeric.scales import lengths, natural_slope, ordinary_length
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, PASS, Sheet
+from gradcheck_cli.tiers.scene import FAIL, NONFINITE, PASS, Sheet
 
 
 def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> list[Sheet]:
@@ -40,6 +40,8 @@ def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype:
     for sheet, wrong in found:
         coarse = analytic[sheet.name][slice(None) if sheet.searched is None else sheet.searched.indices]
         sheet.rounded[wrong], sheet.outcome[wrong], sheet.reason[wrong] = True, FAIL, f"{dtype} rounding"
+        gone = wrong & ~np.isfinite(coarse)
+        sheet.outcome[gone], sheet.reason[gone] = NONFINITE, f"not finite in {dtype}"
         sheet.numeric[wrong], sheet.analytic[wrong] = sheet.analytic[wrong], coarse[wrong]
     return [sheet for sheet, _ in found]
 

@@ -62,6 +62,18 @@ def test_digits_lost_to_cancellation_in_float32_are_found() -> None:
     assert {element.precision for element in result.arrays[0].worst if element.outcome is Outcome.FAIL} <= {"rounding"}
 
 
+@pytest.mark.parametrize("dtype", LOW)
+def test_a_gradient_that_overflows_in_low_precision_is_not_finite(dtype: str) -> None:
+    logistic = entrywise(lambda x: np.logaddexp(0, x), lambda x: np.exp(x) / (1 + np.exp(x)))
+    result = check(logistic, {"x": [0.5, 100.0, -0.3]}, dtype=dtype)
+    overflowed = at(result, 1)
+    assert (overflowed.outcome, overflowed.precision) == (Outcome.NONFINITE, "rounding")
+    assert overflowed.reason == f"not finite in {dtype}"
+    assert np.isnan(overflowed.analytic)
+    assert np.isfinite(overflowed.numeric)
+    assert outcomes(result).count(Outcome.PASS) == 2
+
+
 SMALL = {"x": [1e-4, -2e-4, 3e-5]}
 
 
