@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,12 @@ class Level:
     left: Array
     same: bool
     rounding: Array
+
+    @cached_property
+    def spread(self) -> float:
+        """The root of the sum of the squares of the rounding, without underflow."""
+        largest = float(self.rounding.max(initial=0.0)) or 1.0
+        return largest * float(np.sqrt(((self.rounding / largest) ** 2).sum()))
 
 
 class Status(StrEnum):

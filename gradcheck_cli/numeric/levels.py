@@ -47,6 +47,7 @@ class Ladder:
         self.probed = False
         self.reached = np.zeros(line.weights.size, bool)
         self.farthest = 0.0
+        self._sigma: tuple[Noise, tuple[bool, int], float] | None = None
         x = abs(float(line.x))
         ulp = float(np.spacing(np.abs(line.x))) if line.noise.unit != UNIT32 else float(np.spacing(np.float32(x)))
         self.lowest = max(8 * ulp, 2.0**-46 * min(line.length, 64 * x or line.length))
@@ -126,6 +127,12 @@ class Ladder:
     def sigma(self) -> float:
         """The noise of the contracted output: of all outputs, or of those that depend once that is known."""
         noise = self.line.noise
+        known = self.probed, int(np.count_nonzero(self.reached))
+        if self._sigma is None or self._sigma[0] is not noise or self._sigma[1] != known:
+            self._sigma = noise, known, self._depending(noise)
+        return self._sigma[2]
+
+    def _depending(self, noise: Noise) -> float:
         total = float(noise.total[0])
         if not self.probed or not self.reached.any():
             return total
@@ -162,5 +169,4 @@ class Ladder:
 
     def noise_of(self, level: Level) -> float:
         """The noise of a level's value."""
-        largest = float(level.rounding.max(initial=0.0)) or 1.0
-        return self.noise_at(level.step, largest * float(np.sqrt(((level.rounding / largest) ** 2).sum())))
+        return self.noise_at(level.step, level.spread)

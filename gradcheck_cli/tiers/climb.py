@@ -109,7 +109,8 @@ class Climb:
 
     def _walk(self) -> None:
         while True:
-            found = estimate(trace(self.ladder))
+            self.seen = trace(self.ladder)
+            found = estimate(self.seen)
             numbers = self._numbers(found)
             decision = self.scene.decide(numbers)
             smooth = found.status is Status.SMOOTH
@@ -160,7 +161,7 @@ class Climb:
     def _case(self, numbers: Numbers, found: LadderEstimate, explored: bool) -> Case:
         unit, x = self.scene.point.noise.unit, abs(float(self.ladder.line.x))
         length = min(self.ladder.line.length, max(64 * x, SHORTEST)) if x else self.ladder.line.length
-        return Case(numbers, trace(self.ladder), found, unit, length, explored)
+        return Case(numbers, self.seen, found, unit, length, explored)
 
     def _fails(self, numbers: Numbers, found: LadderEstimate) -> bool:
         scene, error = self.scene, float(numbers.error)
@@ -186,6 +187,7 @@ class Climb:
         if coarse is None:
             return False
         self.ladder.line = replace(self.ladder.line, noise=coarse.of_unit(self.at[1]) if self.scene.alone else coarse)
+        self.seen = trace(self.ladder)
         return True
 
     def _sides(self, away: float, error: float = math.inf) -> kinks.Sides:
