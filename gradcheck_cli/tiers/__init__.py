@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck_cli.layer import Array
-from gradcheck_cli.tiers import alike, climb, first, last, looks, plain
+from gradcheck_cli.tiers import alike, first, last, looks, plain
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import Point
 from gradcheck_cli.tiers.scene import INCONCLUSIVE, WORTHWHILE, Scene, Sheet
@@ -74,13 +74,13 @@ def judge_array(scene: Scene) -> Sheet:
     pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
     at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
     left = _sweep(scene, everything if at_once else scene.pilots)
-    alike.settle(scene, [at for at in left if at[0] in pilots], climb.climb)
+    alike.settle(scene, [at for at in left if at[0] in pilots])
     others = [at for at in left if at[0] not in pilots]
     if scene.learn():
         others = _sweep(scene, scene.forget())
     elif not at_once:
         others = _sweep(scene, np.delete(everything, scene.pilots))
-    alike.settle(scene, others, climb.climb)
+    alike.settle(scene, others)
     last.second_opinions(scene)
     last.tied_kinks(scene)
     return scene.sheet

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_cli.differences.central import Central
-from gradcheck_cli.tiers import climb, kinked, plain
+from gradcheck_cli.tiers import climb, kinked, plain, undecided
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import DENSE, Point
-from gradcheck_cli.tiers.scene import FAIL, KINK, Scene
+from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, Scene
 
 MANY = 64  # open elements from which on a few more differences of each are less work than their ladders
 LADDERS = 8  # of them that are judged in full at first
-FEWEST = 3  # of these that must be one thing for others to be it
-WAYS: dict[int, Callable[[Scene, list[At], list[At]], list[At]]] = {FAIL: plain.fail, KINK: kinked.accept}
+FEWEST = 3  # of these that must fail or be kinks for others to do so; inconclusive must be all of them
+WAYS: dict[int, Callable[[Scene, list[At], list[At]], list[At]]] = {
+    FAIL: plain.fail,
+    KINK: kinked.accept,
+    INCONCLUSIVE: undecided.leave,
+}
 
 
 def applies(point: Point, elements: int) -> bool:
@@ -26,16 +30,16 @@ def applies(point: Point, elements: int) -> bool:
     return fits and isinstance(point.method, Central) and point.rule.automatic and not point.fixed_step
 
 
-def settle(scene: Scene, left: list[At], judge: Callable[[Scene, int, int], None]) -> None:
-    """Judge open elements: `judge` takes one of them up a ladder."""
+def settle(scene: Scene, left: list[At]) -> None:
+    """Judge open elements, on ladders or by what a few ladders show."""
     if len(left) >= MANY and applies(scene.point, len(left)):
         few = left[:: len(left) // LADDERS]
         for at in few:
-            judge(scene, *at)
+            climb.climb(scene, *at)
         left = sorted({*left} - {*few})
         for outcome, way in WAYS.items():
             known = [at for at in few if scene.sheet.outcome[at] == outcome]
-            if left and len(known) >= FEWEST:
+            if left and len(known) >= (len(few) if outcome == INCONCLUSIVE else FEWEST):
                 left = way(scene, left, known)
     for at in climb.pass_ahead(scene, left):
-        judge(scene, *at)
+        climb.climb(scene, *at)
