@@ -190,11 +190,11 @@ def not_another_scale(case: Case) -> bool:
 
     Stairs have about their overall slope over steps of several stairs, and on both sides.
     """
-    analytic = float(case.numbers.analytic)
-    above = [level for i, level in enumerate(case.seen.levels) if i > case.found.block[-1]]
-    if all(case.seen.levels[i].same for i in case.found.block):
-        stairs = [level for level in above if level.mismatch <= level.slope]
+    analytic, levels = float(case.numbers.analytic), case.seen.levels
+    if levels[case.found.base].same:
+        stairs = [level for level in levels if 0 < level.slope >= level.mismatch]
         return all(abs(analytic - level.value) > 0.4 * case.error for level in stairs)
+    above = levels[case.found.block[-1] + 1 :]
     return not case.found.ended_by_break or all(abs(analytic - level.value) > 0.1 * case.error for level in above)
 
 
