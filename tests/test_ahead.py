@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -44,17 +45,20 @@ class Cosine:
         return {"x": -self.factor * dy * np.sin(x)}
 
 
-def judged(layer: Cosine) -> CheckResult:
-    return run_check(CheckSpec("s", "s", layer, "s", {"x": Given(values=X)}), Rows(None))
+def judged(layer: Cosine, view: Literal["vjp", "jacobian"] = "vjp") -> CheckResult:
+    return run_check(CheckSpec("s", "s", layer, "s", {"x": Given(values=X)}, view=view), Rows(None))
 
 
-def test_single_calls_are_spared_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("view", ["vjp", "jacobian"])
+def test_single_calls_are_spared_and_say_the_same(
+    view: Literal["vjp", "jacobian"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer = Cosine()
-    result = judged(layer)
+    result = judged(layer, view)
     spared = layer.calls
     monkeypatch.setattr("gradcheck_cli.tiers.climb.pass_ahead", lambda _, left: left)
     layer = Cosine()
-    plain = judged(layer)
+    plain = judged(layer, view)
     assert result.verdict is plain.verdict is Verdict.PASS
     assert layer.calls - spared == SMALL * 6
     assert result.evaluations == plain.evaluations

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from gradcheck_cli import compare
 from gradcheck_cli.compare import Case, Decision, Numbers
 from gradcheck_cli.evidence import K, LadderEstimate, Status
+from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import kinks
 from gradcheck_cli.numeric.ahead import looked_up
 from gradcheck_cli.numeric.estimate import estimate, trace
@@ -45,15 +48,28 @@ def pass_ahead(scene: Scene, left: list[At]) -> list[At]:
     for start in range(0, len(left), size):
         part = left[start : start + size]
         known = _first_rungs(scene, sorted({row for row, _ in part}))
-        still += [at for at in part if known is None or not Climb(scene, *at, known[at[0]]).passes_ahead()]
+        still += [at for at in part if known is None or not Climb(scene, *at, known(*at)).passes_ahead()]
     return still
 
 
-def _first_rungs(scene: Scene, rows: list[int]) -> dict[int, Function] | None:
+def _first_rungs(scene: Scene, rows: list[int]) -> Callable[[int, int], Function] | None:
+    """The outputs as functions of single entries, as far as the first rungs of their ladders go."""
     scene.objective.ledger.phase = "tier2"
     ladders = [scene.ladder(row, 0) for row in rows]
     places = np.array([[end for k in FIRST for end in one.ends(one.rung(k))] for one in ladders]).T
-    return looked_up(scene.objective, scene.name, rows, places, scene.point.centre)
+    known = looked_up(scene.objective, scene.name, rows, places, scene.point.centre)
+    if known is None:
+        return None
+
+    def of(row: int, unit: int) -> Function:
+        return partial(_of_unit, known[row], unit) if scene.alone else known[row]
+
+    return of
+
+
+def _of_unit(function: Function, unit: int, value: Any) -> Array | None:
+    outputs = function(value)
+    return None if outputs is None else outputs[unit : unit + 1]
 
 
 def shown(found: LadderEstimate, uncertainty: float | None = None) -> dict[str, float]:
