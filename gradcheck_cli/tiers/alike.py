@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_cli.differences.central import Central
-from gradcheck_cli.tiers import climb, kinked, plain, undecided
+from gradcheck_cli.tiers import climb, kinked, plain, stairs
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import DENSE, Point
 from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, Scene
@@ -20,7 +20,7 @@ FEWEST = 3  # of these that must fail or be kinks for others to do so; inconclus
 WAYS: dict[int, Callable[[Scene, list[At], list[At]], list[At]]] = {
     FAIL: plain.fail,
     KINK: kinked.accept,
-    INCONCLUSIVE: undecided.leave,
+    INCONCLUSIVE: stairs.leave,
 }
 
 
