@@ -93,6 +93,53 @@ def test_a_layer_that_writes_to_its_stack_is_called_singly() -> None:
     assert Copies(objective_of(Doubling()), "x", 2).evaluate(np.arange(90).reshape(2, 45), np.ones((2, 2, 45))) is None
 
 
+class Passing:
+    """The identity; its stacked form hands back the very stack."""
+
+    def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
+        return {"x": ArraySpec((10, 9))}
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def forward_stacked(self, x: Array) -> Array:
+        return x
+
+
+def test_outputs_that_are_the_stack_itself_outlive_it() -> None:
+    objective = objective_of(Passing())
+    found = Copies(objective, "x", 2).evaluate(np.arange(90).reshape(2, 45), np.full((2, 2, 45), 7.0))
+    assert found is not None
+    x = objective.arrays["x"].reshape(-1)
+    moved = np.tile(np.stack([x, x]), (2, 1, 1))
+    moved[:, 0, :45] = moved[:, 1, 45:] = 7.0
+    assert np.array_equal(found[0], moved)
+    assert np.array_equal(found[1], x)
+
+
+class Restless:
+    """The identity; its stacked form is another function at each call."""
+
+    calls = 0
+
+    def arrays(self, **given: Shape) -> dict[str, ArraySpec]:
+        return {"x": ArraySpec((10, 9))}
+
+    def forward(self, x: Array) -> Array:
+        return x.copy()
+
+    def forward_stacked(self, x: Array) -> Array:
+        self.calls += 1
+        return np.asarray(x + 1e-6 * self.calls)
+
+
+def test_stacks_that_do_not_keep_the_unmoved_value_are_not_used() -> None:
+    stack = Copies(objective_of(Restless()), "x", 2)
+    rows, places = np.arange(90).reshape(2, 45), np.ones((2, 2, 45))
+    assert stack.evaluate(rows, places) is not None
+    assert stack.evaluate(rows, places) is None
+
+
 def test_few_large_copies_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = objective_of(LAYERS["linear"](9, 7), x=(8, 9))
     assert Copies.of(objective, "W", 2) is not None

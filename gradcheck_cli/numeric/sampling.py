@@ -105,10 +105,8 @@ def evaluate_stacked(
     return values.reshape(points, n, -1), middle
 
 
-def stack_outputs(
-    objective: Objective, name: str, stack: Array, evaluations: int, out: Array | None = None
-) -> Array | None:
-    """One call of forward_stacked with one array stacked; rows by outputs, written to `out`, or None if it fails."""
+def stack_outputs(objective: Objective, name: str, stack: Array, evaluations: int) -> Array | None:
+    """One call of forward_stacked with one array stacked; rows by outputs, or None if it fails."""
     objective.ledger.evaluations[objective.ledger.phase] += evaluations
     try:
         parts = as_outputs(objective.stacked(name, stack))
@@ -118,8 +116,10 @@ def stack_outputs(
     count = len(stack)
     if sum(math.prod(part.shape[1:]) for part in parts) != objective.outputs:
         return None
-    if out is None:
-        out = np.empty((count, objective.outputs), np.result_type(np.float64, *(part.dtype for part in parts)))
+    kind = np.result_type(np.float64, *(part.dtype for part in parts))
+    if len(parts) == 1 and parts[0].dtype == kind and not np.may_share_memory(parts[0], stack):
+        return parts[0].reshape(count, objective.outputs)
+    out = np.empty((count, objective.outputs), kind)
     place = 0
     for part in parts:  # whatever order its axes have in memory, it is copied once
         size = math.prod(part.shape[1:])

@@ -81,7 +81,7 @@ class Detector:
     @property
     def together(self) -> int:
         """How many masks are tried at a time."""
-        return self.copies.count - 1 if self.copies is not None else 1
+        return len(self.copies.stack) - 2 if self.copies is not None else 1
 
     def slices(self, axis: int, chosen: Array) -> Array:
         """Masks of whole slices along an axis, one for each row of `chosen`."""
