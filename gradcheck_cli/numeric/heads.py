@@ -16,6 +16,7 @@ import numpy as np
 from gradcheck_cli.differences.method import Method, Samples
 from gradcheck_cli.layer import Array, Outputs, as_outputs
 from gradcheck_cli.numeric import sampling
+from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.objective import Objective, flatten, lent
 from gradcheck_cli.numeric.resuming import Part, Resuming, link_of
@@ -62,7 +63,7 @@ def head_of(chain: Objective, name: str, length: Array) -> Head | None:
         if isinstance(y, tuple) or x.size * y.size > chain.room:
             continue
         part = Part(chain, name, stop)
-        maps = detect(part, name, length, flatten((y,)))
+        maps = detect(part, name, length, flatten((y,)), Copies.of(part, name, 1))
         if maps and 2 * shots(x.shape, maps) <= x.size and all(one.places[0] is not None for one in maps):
             return Head(part, stop, maps, y)
     return None
