@@ -16,7 +16,8 @@ BYTES = 3_000_000  # of the copies and of their outputs, so that they and what i
 class Copies:
     """A stack of copies of one array, led by an unmoved one: the points of a method for `count` groups of entries.
 
-    Layers get the stack locked: one that writes to its arrays raises, and is then called singly, on copies.
+    Layers get the stack locked: one that writes to its arrays raises, and is then called singly, on copies. `middles`
+    are the first outputs at the unmoved point, by the rows of the stack, for rounding depends on the shape.
     """
 
     def __init__(self, objective: Objective, name: str, points: int) -> None:
