@@ -15,7 +15,7 @@ from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.results import ArrayResult, Element, Finding, Resolution, Rows, Verdict
 from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
+from gradcheck_cli.tiers.sheet import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 from gradcheck_cli.values import dataclass, field
 
 MANY = 64  # times as many values as are asked for, from which on their largest are sought by parts

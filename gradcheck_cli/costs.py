@@ -8,7 +8,7 @@ from gradcheck_cli.layer import ArrayError
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.spec import CheckSpec
 from gradcheck_cli.tiers.point import DENSE, VISIT, Limits
-from gradcheck_cli.tiers.scene import Sheet
+from gradcheck_cli.tiers.sheet import Sheet
 
 PATIENCE, LEAST = 30.0, 200  # seconds that the elements may take by default, and evaluations that are always fine
 MEMORY = 2**30  # bytes that the tables of an array may take by default

@@ -25,7 +25,7 @@ from gradcheck_cli.precision import finer, judge_rounding
 from gradcheck_cli.results import Finding
 from gradcheck_cli.spec import CheckSpec, Given
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import KINK, PASS, Sheet
+from gradcheck_cli.tiers.sheet import KINK, PASS, Sheet
 
 WORTHWHILE = 64  # elements from which on it pays to look at each link
 

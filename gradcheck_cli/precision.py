@@ -19,7 +19,7 @@ from gradcheck_cli.numeric.scales import lengths, natural_slope, ordinary_length
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.plumbing.bench import Bench
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import FAIL, NONFINITE, PASS, Sheet
+from gradcheck_cli.tiers.sheet import FAIL, NONFINITE, PASS, Sheet
 
 
 def judge_rounding(low: Objective, point: Point, sheets: Sequence[Sheet], dtype: str) -> list[Sheet]:

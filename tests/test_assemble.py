@@ -12,7 +12,7 @@ from gradcheck_cli.layer import Array, Fill
 from gradcheck_cli.registry import LAYERS
 from gradcheck_cli.results import ArrayResult, Finding, Outcome, Rows, Verdict
 from gradcheck_cli.spec import Given
-from gradcheck_cli.tiers.scene import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
+from gradcheck_cli.tiers.sheet import CODES, FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, Sheet
 from tests.judging import Map, check, entrywise
 
 

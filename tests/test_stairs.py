@@ -12,7 +12,7 @@ import pytest
 from gradcheck_cli.layer import Array, ArraySpec, Shape
 from gradcheck_cli.results import CheckResult, Outcome, Rows, Verdict
 from gradcheck_cli.tiers import alike
-from gradcheck_cli.tiers.scene import INCONCLUSIVE
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE
 from tests.judging import check
 
 RNG = np.random.default_rng(11)

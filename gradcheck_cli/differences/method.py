@@ -31,8 +31,8 @@ class Samples:
 
     `values` (points, n, outputs) are the outputs there, `centre` (outputs,) those at the unmoved point, `weights`
     (outputs,) the cotangent. `gather` contracts terms (n, outputs) with such weights to (n, units), with one unit for
-    each element of a group. `made` (points, n, 1 or units) are the displacements really made. `noise` and `relative`
-    (units,) are the absolute and relative standard deviation of a contracted output.
+    each element of a group. `made` (points, n, 1 or units) are the displacements really made. `noise` (units,), or
+    (n, units), and `relative` (units,) are the absolute and relative standard deviation of a contracted output.
     """
 
     made: Array

@@ -47,6 +47,15 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Owned:
+    """Of the outputs that each element of an array moves, contracted: their noise, Σ|g σ|, and Σ|g y|."""
+
+    noise: Array
+    faint: Array
+    size: Array
+
+
+@dataclass(frozen=True)
 class Contraction:
     """How the terms of one output become those of the members of a group, axis by axis of the structure.
 
@@ -91,12 +100,21 @@ class Groups:
         self.kept = self.kept or list(self._made())
         return iter(self.kept)
 
-    def owned(self, sizes: Array) -> Array:
-        """Σ |g| size over the outputs that each element moves, of all elements."""
-        found = np.empty(self.table.size)
+    def sums(self, terms: Array) -> Array:
+        """Sums of terms (n, outputs) over the outputs that each element moves, (n, elements)."""
+        found, ones = np.empty((len(terms), self.table.size)), np.ones(self.objective.outputs)
         for groups, gather in self:
-            found[groups] = gather(sizes[None], np.abs(self.objective.weights))
+            found[:, groups] = gather(terms, ones)[:, None]
         return found
+
+    def owned(self, noise: Noise, centre: Array) -> Owned:
+        """What the outputs that each element moves have of the noise and of the values of all."""
+        largest = float(noise.weighted.max(initial=0.0)) or 1.0
+        squares = (noise.weighted / largest) ** 2
+        terms = np.stack([squares, noise.weighted, np.abs(self.objective.weights * centre)])
+        parts, faint, size = self.sums(terms)
+        whole = float(squares.sum()) or 1.0
+        return Owned(noise.total[0] * np.sqrt(parts / whole), faint, size)
 
     def _made(self) -> Iterator[tuple[Array, Gather]]:
         """For each tuple of colours: the flat indices (groups, members), and the contraction to the members."""
@@ -134,6 +152,7 @@ def sweep(
     steps: Array,
     method: Method,
     noise: Noise,
+    owned: Owned,
     centre: Array,
     copies: Copies | None,
 ) -> Shared:
@@ -146,7 +165,8 @@ def sweep(
 
     def differences(rows: Array, gather: Gather, mine: Objective) -> tuple[Estimate, Array]:
         room = free.pop() if free else Copies.of(mine, name, len(method.offsets))
-        samples = _sampled(mine, name, rows, steps[rows], method, noise, centre, room and room.handed(mine), gather)
+        where = (mine, name, rows, steps[rows], method, noise, owned.noise[rows], centre)
+        samples = _sampled(*where, room and room.handed(mine), gather)
         found = method.combine(samples)
         gaps = np.zeros((len(rows), 1), bool)
         if not np.isfinite(found.value).all():
@@ -162,7 +182,7 @@ def sweep(
         for column, part in vars(found).items():
             columns[column][rows, 0] = part
         missing[rows] = gaps
-    return Shared(slice(0, x.size), Estimate(**columns), together.owned(np.abs(centre))[:, None], missing)
+    return Shared(slice(0, x.size), Estimate(**columns), owned.size[:, None], missing)
 
 
 def _sampled(
@@ -172,17 +192,17 @@ def _sampled(
     steps: Array,
     method: Method,
     noise: Noise,
+    own: Array,
     centre: Array,
     copies: Copies | None,
     gather: Callable[[Array, Array], Array],
 ) -> Samples:
-    """The outputs at a method's points for some groups, with a step for each member."""
+    """The outputs at a method's points for some groups; each member has a step, and the noise of its own outputs."""
     x = objective.arrays[name].reshape(-1)
     base, offsets = snapped(x[rows], noise.unit), np.array(method.offsets).real[:, None, None]
     places = snapped(base + offsets * steps.astype(x.dtype), noise.unit)
     values, middle = evaluate(objective, name, rows, places, centre, copies)
-    args = (objective.weights, gather, noise.total, noise.relative, noise.unit)
-    return Samples(places - base, values, middle, *args)
+    return Samples(places - base, values, middle, objective.weights, gather, own, noise.relative, noise.unit)
 
 
 def glance(
@@ -192,6 +212,7 @@ def glance(
     steps: Sequence[Array],
     method: Method,
     noise: Noise,
+    owned: Owned,
     centre: Array,
     copies: Copies | None,
     index: int,
@@ -200,7 +221,7 @@ def glance(
     own = ((groups[(groups == index).any(axis=1)], gather) for groups, gather in together)
     members, gather = next((found[0], gather) for found, gather in own if len(found))
     rows, moves = np.stack([members] * len(steps)), np.stack([one[members] for one in steps])
-    samples = _sampled(objective, name, rows, moves, method, noise, centre, copies, gather)
+    samples = _sampled(objective, name, rows, moves, method, noise, owned.noise[rows], centre, copies, gather)
     return members, method.combine(samples)
 
 

@@ -14,7 +14,8 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.tiers import alike, first, last, looks, plain
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import Point
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, WORTHWHILE, Scene, Sheet
+from gradcheck_cli.tiers.scene import WORTHWHILE, Scene
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE, Sheet
 
 FEW = 16  # evaluations that are left for each array, whatever the others took
 
@@ -51,7 +52,6 @@ def _judge_large(point: Point, name: str, left: int) -> Sheet:
     if search.structure and limits is not None and not limits.crossed_by(search.grid.columns, size):
         scene, found = search.sweep()
         if found is not None:
-            scene.maps = search.structure
             search.settle_most(scene.sheet, [row for row, _ in found])
             still = [at for at in found if scene.sheet.outcome[at] == INCONCLUSIVE and scene.sheet.tier[at] == 1]
             sweeps = len(plain.APART) * search.grid.columns
@@ -70,6 +70,7 @@ def judge_array(scene: Scene) -> Sheet:
     What a few pilots needed to be settled is a better start for the others. Where all elements together are soon done,
     they are not waited for, but everything else is taken back if they ask for other steps.
     """
+    scene.listen()
     looks.lengthen(scene)
     pilots, everything = set(scene.pilots.tolist()), np.arange(scene.x.size)
     at_once = bool(scene.maps) or scene.head is not None or scene.x.size <= WORTHWHILE
@@ -97,8 +98,8 @@ def _sweep(scene: Scene, rows: Array) -> list[At]:
 def _sweep_once(scene: Scene, rows: Array) -> list[At]:
     """Move elements together where the outputs show that they may be, else one by one."""
     if scene.maps or scene.head is not None:
-        left = first.sweep_together(scene, scene.groups) if scene.maps else first.sweep_behind(scene, scene.head)
+        left = first.sweep_together(scene) if scene.maps else first.sweep_behind(scene, scene.head)
         if left is not None:
             return left
-        scene.maps, scene.head = (), None
+        scene.mix()
     return first.sweep(scene, rows)

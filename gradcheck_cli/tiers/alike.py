@@ -12,7 +12,8 @@ from gradcheck_cli.differences.central import Central
 from gradcheck_cli.tiers import climb, kinked, plain, stairs
 from gradcheck_cli.tiers.first import At
 from gradcheck_cli.tiers.point import DENSE, Point
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK
 
 MANY = 64  # open elements from which on a few more differences of each are less work than their ladders
 LADDERS = 8  # of them that are judged in full at first

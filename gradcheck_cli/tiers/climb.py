@@ -22,7 +22,8 @@ from gradcheck_cli.numeric.explore import FIRST, Explorer
 from gradcheck_cli.numeric.levels import Function
 from gradcheck_cli.numeric.scales import SHORTEST
 from gradcheck_cli.tiers.first import At
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import PASSES, Scene
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK, NONFINITE, PASS
 
 PROVEN = 3  # fully explored fails of an array, after which plain ones need no exploration
 NEXT = 1e-12  # of the length scale: a kink this near counts as at x, levels below it may be lost in noise

@@ -13,12 +13,12 @@ from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric import heads, shared
 from gradcheck_cli.numeric.heads import Head
-from gradcheck_cli.numeric.noise import Noise
 from gradcheck_cli.numeric.sampling import Chunk, chunks
-from gradcheck_cli.numeric.shared import Groups, Shared
+from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.numeric.slabs import slabs
 from gradcheck_cli.numeric.structure import shots
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, PASS, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE, PASS
 
 At = tuple[int, int]  # the row and unit of an element
 
@@ -27,15 +27,16 @@ COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: 
 EVEN = 0.05  # one-sided slopes that differ by more of their size may have a kink between them
 
 
-def sweep_together(scene: Scene, together: Groups, noise: Noise | None = None) -> list[At] | None:
-    """Take differences of every entry, those with disjoint reach moved together; None if they turn out to mix.
-
-    The `noise` may be that of the outputs of each of those that move together, instead of all outputs.
-    """
+def sweep_together(scene: Scene) -> list[At] | None:
+    """Take differences of every entry, those with disjoint reach moved together; None if they turn out to mix."""
     scene.objective.ledger.phase = "tier1"
+    return _confirmed(scene, [_shared(scene, scene.steps)])
+
+
+def _shared(scene: Scene, steps: Array) -> Shared:
     point = scene.point
-    args = (scene.steps, point.method, noise or point.noise, point.centre, scene.copies)
-    return _confirmed(scene, [shared.sweep(scene.objective, scene.name, together, *args)])
+    args = (steps, point.method, point.noise, scene.owned, point.centre, scene.copies)
+    return shared.sweep(scene.objective, scene.name, scene.groups, *args)
 
 
 def sweep_behind(scene: Scene, head: Head) -> list[At] | None:
@@ -52,7 +53,7 @@ def _confirmed(scene: Scene, sweeps: Sequence[Shared]) -> list[At] | None:
     for swept in sweeps:
         value[swept.rows], uncertainty[swept.rows] = swept.found.value[:, 0], swept.found.uncertainty[:, 0]
         seen += len(swept.missing)
-    args = (scene.objective, scene.point.noise, scene.name, scene.cautious, value, uncertainty)
+    args = (scene.objective, scene.point.noise, scene.name, scene.start, value, uncertainty)
     if seen < scene.x.size or not shared.confirmed(*args):
         return None
     parts = (swept.only(few) for swept in sweeps for few in slabs(len(swept.missing)))
@@ -71,7 +72,7 @@ def differences(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:
     point = scene.point
     args = (point.method, point.noise, point.centre)
     if scene.maps and shots(scene.objective.arrays[scene.name].shape, scene.maps) < len(rows):
-        yield shared.sweep(scene.objective, scene.name, scene.groups, steps, *args, scene.copies).only(rows)
+        yield _shared(scene, steps).only(rows)
     else:
         yield from _read(scene, heads.chunks(scene.objective, scene.head, scene.name, rows, steps, *args))
 
@@ -128,7 +129,7 @@ def grant(scene: Scene, swept: Shared) -> Array:
     natural = swept.moved / scene.length[rows][:, None]
     numbers = scene.numbers(rows, found.value, found.uncertainty, found.slope, natural)
     decision = point.rule.decide(numbers)
-    even = found.mismatch <= EVEN * found.slope + point.faint / found.step
+    even = found.mismatch <= EVEN * found.slope + scene.faint(rows) / found.step
     others = decision != Decision.PASS
     granted, weak, bound = ~others & even, others, np.maximum(numbers.uncertainty, 1.5 * numbers.error)
     if others.any():

@@ -15,7 +15,8 @@ from gradcheck_cli.numeric.objective import fitted
 from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.tiers import first
 from gradcheck_cli.tiers.first import At
-from gradcheck_cli.tiers.scene import KINK, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import KINK
 
 STEPS = 2.0**-36, 2.0**-28, 2.0**-20  # of the length scales
 SAME = 0.02  # relative: the jump of the slopes is the same at all of them
@@ -34,8 +35,7 @@ def accept(scene: Scene, left: list[At], _known: list[At]) -> list[At]:
     jump, value = middle.mismatch, middle.value
     change = np.abs(far.mismatch - jump) + np.abs(far.value - value)
     slack = 2 * K * middle.roundoff + change
-    faint = K * scene.groups.owned(scene.point.noise.sigma)[rows, None] if scene.maps else scene.point.faint
-    clear = (near.mismatch > 8 * faint / near.step) & (np.abs(near.mismatch - jump) <= SAME * jump)
+    clear = (near.mismatch > 8 * scene.faint(rows) / near.step) & (np.abs(near.mismatch - jump) <= SAME * jump)
     clear &= (change <= SAME * jump) & (np.abs(near.value - value) <= SAME * jump)
     slack += scene.rounding[rows] + scene.numbers(rows, value, slack, middle.slope, middle.slope).floor
     places = clear & (np.abs(scene.analytic[rows] - value) <= jump / 2 + slack)

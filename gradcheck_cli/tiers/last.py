@@ -13,7 +13,8 @@ from gradcheck_cli.numeric.scales import scattered
 from gradcheck_cli.tiers import alike
 from gradcheck_cli.tiers.climb import climb
 from gradcheck_cli.tiers.first import At
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, KINK, PASS, PASSES, Scene
+from gradcheck_cli.tiers.scene import PASSES, Scene
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, KINK, PASS
 
 WITNESSES = 24  # of the elements of an array that real differences settled, which the complex step must reproduce
 SAME = 1e-9  # relative difference that makes no zero another value
@@ -61,7 +62,9 @@ def cross_examine(scene: Scene) -> None:
     """
     rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
     if rows.size and not scene.alone and scene.maps:
-        unheard = scene.groups.owned(np.ones(scene.objective.outputs)) == 0  # the cotangent leaves out what they move
+        unheard = (
+            scene.groups.sums(np.abs(scene.objective.weights)[None])[0] == 0
+        )  # the cotangent leaves out what they move
         certain = unheard & (scene.analytic[:, 0] == 0)
         rows = rows[~certain[rows]]
     if rows.size and not scene.alone and scene.maps:
@@ -177,7 +180,7 @@ def tied_kinks(scene: Scene) -> None:
     if rows.size < 2:
         return
     scene.objective.ledger.phase = "tier2"
-    step, rng = float(np.median(scene.cautious[rows])), np.random.default_rng(0)
+    step, rng = float(np.median(scene.start[rows])), np.random.default_rng(0)
     for direction in kinks.directions(scene.x[rows], rng):
         moved = kinks.Together(scene.name, rows, direction, step)
         wrong = kinks.violates(scene.objective, scene.point.noise, moved, scene.analytic[rows])

@@ -45,7 +45,7 @@ def _steepest(scene: Scene) -> int:
 def _together(scene: Scene, far: Array) -> tuple[Array, Array]:
     """Elements that share their evaluations with the steepest, and the steps that suit them; 4 evaluations."""
     point, steps = scene.point, (scene.steps, far)
-    args = (steps, point.method, point.noise, point.centre, scene.copies, _steepest(scene))
+    args = (steps, point.method, point.noise, scene.owned, point.centre, scene.copies, _steepest(scene))
     rows, found = shared.glance(scene.objective, scene.name, scene.groups, *args)
     uncertainty = np.broadcast_to(found.uncertainty, found.value.shape)
     return rows, _wanted(scene.noise[rows], found.value[0], uncertainty[0], found.value[1], far[rows])

@@ -20,9 +20,10 @@ from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.shared import Shared
 from gradcheck_cli.tiers import first
 from gradcheck_cli.tiers.first import At
-from gradcheck_cli.tiers.scene import FAIL, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import FAIL
 
-APART = (1 / 256, 1 / 16, 1.0, 16.0)  # times the cautious step
+APART = (1 / 256, 1 / 16, 1.0, 16.0)  # times the step at which ladders begin
 SPAN = 128.0  # by how much the longest step must be longer than the shortest that noise allows
 PART = 1 / 16  # of the error to which every difference must be sure, and they must agree
 LEAST = 1e-6  # of the element: smaller errors have a ladder each
@@ -43,7 +44,7 @@ def fail(scene: Scene, left: list[At], known: list[At] | None = None) -> list[At
 
 def _plain(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:
     """Which elements of some rows fail plainly, and what is known of them."""
-    levels = [first.table(scene, rows, np.minimum(far * scene.cautious, scene.length / 8)) for far in APART]
+    levels = [first.table(scene, rows, np.minimum(far * scene.start, scene.length / 8)) for far in APART]
     found = reduce(_sharper, _wider([level.found for level in levels]))
     natural = np.minimum.reduce([level.moved for level in levels]) / scene.length[rows][:, None]
     slope = np.maximum.reduce([level.found.slope for level in levels])
@@ -87,7 +88,7 @@ def _is_plain(scene: Scene, rows: Array, numbers: Numbers, found: Estimate, leve
         fits = (np.abs(seen.value - found.value) <= small) & (seen.uncertainty <= small) & (seen.slope > 0)
         fits &= change <= SCATTER * (seen.uncertainty + other.found.uncertainty)  # what scatters more has a ladder
         bent = small if level is other else other.found.mismatch / 4  # that of a smooth function shrinks with the step
-        fits &= ~level.missing[:, None] & (seen.mismatch <= np.maximum(bent, scene.point.faint / seen.step))
+        fits &= ~level.missing[:, None] & (seen.mismatch <= np.maximum(bent, scene.faint(rows) / seen.step))
         plain &= fits | lost if k == 0 else fits
     # as if no output had moved but those that were seen, and with what cancels on the way to them
     hidden = scene.objective.gather(np.abs(scene.objective.weights) * noise.ulp) / levels[-1].found.step

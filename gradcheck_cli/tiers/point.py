@@ -40,18 +40,15 @@ class Among:
     """The length scale and the typical slope of the array that elements were taken from, and what is known of these.
 
     `steepness` is the natural size of an element's own slope: where terms cancel, the analytic value misleads steps.
-    `noise` is that of the outputs which are its own.
     """
 
     length: float
     slope: float
     steepness: float = 0.0
-    noise: Array | float = np.inf
 
     def improved(self, found: Scales) -> Scales:
         """Scales with what is known better."""
-        slope, noise = np.maximum(found.slope, self.steepness), np.minimum(found.noise, self.noise)
-        return replace(found, slope=slope, noise=noise)
+        return replace(found, slope=np.maximum(found.slope, self.steepness))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What the tiers share: the point, the scales of one array, and the sheet that they fill in."""
+"""What the tiers share of one array at one point: its scales, its structure, its sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,112 +11,29 @@ from gradcheck_cli import compare
 from gradcheck_cli.compare import Decision, Numbers
 from gradcheck_cli.differences.central import Central
 from gradcheck_cli.differences.method import Method
+from gradcheck_cli.evidence import K
 from gradcheck_cli.layer import Array
 from gradcheck_cli.numeric.around import Around
 from gradcheck_cli.numeric.copies import Copies
 from gradcheck_cli.numeric.heads import Head, head_of
 from gradcheck_cli.numeric.levels import Function, Ladder, Line
 from gradcheck_cli.numeric.scales import lengths, natural_slope, scales, typical_slope
-from gradcheck_cli.numeric.shared import Groups
+from gradcheck_cli.numeric.shared import Groups, Owned
 from gradcheck_cli.numeric.structure import AxisMap, detect, shots
-from gradcheck_cli.results import Outcome
 from gradcheck_cli.tiers.point import Among, Once, Point
-from gradcheck_cli.values import dataclass
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, PASS, Sheet
 
-CODES = tuple(Outcome)
-PASS, KINK, INCONCLUSIVE, FAIL, NONFINITE = range(5)
 PASSES = (Decision.PASS, Decision.ZERO, Decision.ROUNDING)
-BY_NATURE = ("kink", "discontinuity", "vertical tangent", "below the noise")  # no precision would settle them
 PILOTS = 4
 WORTHWHILE = 64  # elements from which on it pays to look for structure
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What a search says of an array beside its sheet, whose entries are at these flat `indices` of the array.
-
-    Errors above `resolution` of one of the `covered` elements would have been seen; of the others nothing is known.
-    """
-
-    indices: Array
-    elements: int
-    covered: int
-    resolution: float
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Everything that is known of the elements of one array: tables of its entries by the units.
-
-    `slope` is T, the natural size of the slope, `natural` S, that of the outputs that move; `weak` marks zeros that
-    pass although a tiny slope might be hidden, `rounded` elements that fail only in low precision. `method` is None
-    where it is the `usual` one.
-    """
-
-    name: str
-    usual: str
-    analytic: Array
-    numeric: Array
-    uncertainty: Array
-    resolution: Array
-    slope: Array
-    step: Array
-    outcome: Array
-    tier: Array
-    reason: Array
-    method: Array
-    natural: Array
-    weak: Array
-    rounded: Array
-    searched: Searched | None = None
-
-    @classmethod
-    def blank(cls, name: str, analytic: Array, method: str) -> Sheet:
-        """A sheet on which nothing is granted yet: every element is inconclusive."""
-        shape = analytic.shape
-        return cls(
-            name=name,
-            usual=method,
-            analytic=analytic,
-            numeric=np.full(shape, np.nan),
-            uncertainty=np.full(shape, np.inf),
-            resolution=np.full(shape, np.inf),
-            slope=np.zeros(shape),
-            step=np.full(shape, np.nan),
-            outcome=np.full(shape, INCONCLUSIVE, np.int8),
-            tier=np.ones(shape, np.int8),
-            reason=np.empty(shape, object),
-            method=np.empty(shape, object),
-            natural=np.zeros(shape),
-            weak=np.zeros(shape, bool),
-            rounded=np.zeros(shape, bool),
-        )
-
-    def only(self, places: Array) -> Sheet:
-        """A sheet on which only the elements marked are known."""
-        made = Sheet.blank(self.name, self.analytic, self.usual)
-        for column, table in vars(self).items():
-            if isinstance(table, np.ndarray):
-                getattr(made, column)[places] = table[places]
-        return made
-
-    def put(self, at: tuple[int, int], outcome: int, reason: Any = None, **columns: Any) -> None:
-        """Fill in one element."""
-        self.outcome[at], self.reason[at] = outcome, reason
-        for column, value in columns.items():
-            getattr(self, column)[at] = value
-
-    def open(self) -> list[tuple[int, int]]:
-        """The elements that more precision might settle: inconclusive, but not by the nature of the point."""
-        left = np.argwhere(self.outcome == INCONCLUSIVE).tolist()
-        return [(row, unit) for row, unit in left if self.reason[row, unit] not in BY_NATURE]
 
 
 class Scene:
     """One array at one point.
 
     `steps` are those of the first tier, `cautious` what they are where nothing is known of truncation, `noise` what
-    both are balanced against. `proven` counts the fails that were fully explored.
+    both are balanced against, unless they are `given`, by the user or by the method. Ladders begin at `start`. `proven`
+    counts the fails that were fully explored.
     """
 
     def __init__(self, point: Point, name: str, among: Among | None = None) -> None:
@@ -127,8 +44,31 @@ class Scene:
         self.extent = float(self.length.max(initial=1.0))
         self.among = among
         self.sheet = Sheet.blank(name, self.analytic, point.method.name)
-        self.steps = self.cautious = self._steps()
+        self.steps = self.cautious = self.start = self._steps()
+        self.given = point.fixed_step or np.iscomplexobj(point.method.offsets)
+        if self.given:
+            self.start = self._automatic(Central())
         self.proven = 0
+
+    def listen(self) -> None:
+        """Balance steps against the noise of those outputs only that an element moves, where its structure tells."""
+        if self.maps and not self.given:
+            self.steps = self.cautious = self._automatic(self.point.method, self.owned.noise)
+
+    def mix(self) -> None:
+        """Forget a structure that turned out to be wrong."""
+        self.maps, self.head = (), None
+        self.steps = self.cautious = self._steps()
+
+    @Once
+    def owned(self) -> Owned:
+        """What the outputs that each element moves have of the noise and of the values of all."""
+        groups: Groups = self.groups
+        return groups.owned(self.point.noise, self.point.centre)
+
+    def faint(self, rows: Array | slice) -> Array:
+        """Six times the noise of all outputs that some elements move: a mismatch below it may be nothing else."""
+        return np.asarray(K * self.owned.faint[rows, None] if self.maps else self.point.faint)
 
     @Once
     def natural(self) -> Array:
@@ -153,18 +93,14 @@ class Scene:
             return np.asarray(chosen.relative_step * self.length)
         return self._automatic(self.point.method)
 
-    def _automatic(self, method: Method) -> Array:
+    def _automatic(self, method: Method, noise: Array | None = None) -> Array:
         found = scales(self.analytic, self.length, self.point.noise)
         if self.among is not None:
             found = self.among.improved(found)
+        if noise is not None:
+            found = replace(found, noise=noise)
         self.noise = found.noise
         return np.asarray(np.minimum(method.steps(found), self.length / 8))
-
-    @Once
-    def rungs(self) -> Array | None:
-        """Where ladders start if not at the steps of the first tier: these were given, or are the complex step's."""
-        complex_steps = np.iscomplexobj(self.point.method.offsets)
-        return self._automatic(Central()) if self.point.fixed_step or complex_steps else None
 
     @Once
     def copies(self) -> Copies | None:
@@ -218,13 +154,14 @@ class Scene:
 
     def learn(self) -> bool:
         """Where pilots passed only on a ladder, the steps that suited them are a better start; whether they differ."""
-        rows, before = self.pilots, self.cautious
+        rows, before = self.pilots, self.start
         climbed = (self.sheet.tier[rows] == 2) & (self.sheet.outcome[rows] == PASS)
-        if not climbed.any() or self.point.fixed_step:
+        if not climbed.any() or self.given:
             return False
         used = np.broadcast_to(before[rows][:, None], climbed.shape)
         factor = np.median(self.sheet.step[rows][climbed] / used[climbed])
-        self.steps = self.cautious = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        suited = np.minimum(before * np.exp2(np.round(np.log2(factor))), self.length / 8)
+        self.steps = self.cautious = self.start = suited
         return not np.array_equal(self.steps, before)
 
     def numbers(self, rows: Array | slice, value: Array, uncertainty: Array, slope: Array, natural: Array) -> Numbers:
@@ -281,5 +218,4 @@ class Scene:
             length=float(self.length[row]),
             extent=self.extent,
         )
-        start = self.cautious if self.rungs is None else self.rungs
-        return Ladder(line, float(start[row]))
+        return Ladder(line, float(self.start[row]))

@@ -18,13 +18,13 @@ from gradcheck_cli.numeric.objective import Ledger, Objective
 from gradcheck_cli.numeric.probes import Probes, Seen
 from gradcheck_cli.numeric.rounding import AnalyticNoise
 from gradcheck_cli.numeric.scales import ordinary_length, typical_slope
-from gradcheck_cli.numeric.shared import Groups
 from gradcheck_cli.numeric.structure import AxisMap
 from gradcheck_cli.tiers.alone import Alone, Ask, Turn, in_turns, keep_apart
 from gradcheck_cli.tiers.first import sweep_together
 from gradcheck_cli.tiers.narrow import Narrowing
 from gradcheck_cli.tiers.point import Among, Point
-from gradcheck_cli.tiers.scene import FAIL, INCONCLUSIVE, PASS, Scene, Searched, Sheet
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import FAIL, INCONCLUSIVE, PASS, Searched, Sheet
 
 CLOSER = 8  # times smaller steps, where a row is not resolved or suspicious
 FINE, COARSEST = 1e-4, 1e-2  # resolutions, as parts of a typical slope: good enough, and too coarse to cover anything
@@ -56,10 +56,10 @@ class Search:
 
     def sweep(self) -> tuple[Scene, list[tuple[int, int]] | None]:
         """Visit every element, those of different rows at once; which are left open, None if they turn out to mix."""
-        grid, noise = self.grid, self.grid.noise(self.point.noise, self.point.centre)
-        each = np.broadcast_to(noise.total[:, None], (grid.rows, grid.columns))
-        scene = Scene(self.point, self.name, replace(self.among, noise=grid.array(each).reshape(-1)))
-        return scene, sweep_together(scene, Groups(self.objective, self.name, self.structure), noise)
+        scene = Scene(self.point, self.name, self.among)
+        scene.maps = self.structure
+        scene.listen()
+        return scene, sweep_together(scene)
 
     def run(self) -> Sheet:
         """Probe, narrow and judge. A structure that turns out to be wrong is dropped."""

@@ -12,9 +12,10 @@ from gradcheck_cli.compare import Decision
 from gradcheck_cli.layer import Array
 from gradcheck_cli.tiers import first
 from gradcheck_cli.tiers.first import At
-from gradcheck_cli.tiers.scene import INCONCLUSIVE, Scene
+from gradcheck_cli.tiers.scene import Scene
+from gradcheck_cli.tiers.sheet import INCONCLUSIVE
 
-STILL = 16.0  # times the cautious step
+STILL = 16.0  # times the step at which ladders begin
 FAR = 2.0  # length scales: where ladders end
 
 
@@ -32,7 +33,7 @@ def leave(scene: Scene, left: list[At], known: list[At]) -> list[At]:
 def _in_stairs(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:
     """Which elements of some rows are in stairs, and what is known of them."""
     analytic = scene.analytic[rows]
-    near = first.table(scene, rows, np.minimum(STILL * scene.cautious, scene.length / 8))
+    near = first.table(scene, rows, np.minimum(STILL * scene.start, scene.length / 8))
     far = first.table(scene, rows, FAR * scene.length)
     natural = far.moved / scene.length[rows][:, None]
     numbers = scene.numbers(rows, near.found.value, near.found.uncertainty, far.found.slope, natural)
