@@ -67,3 +67,16 @@ def test_an_error_that_the_last_bits_of_louder_outputs_may_hide_does_not_pass(fa
     result = checked(Spoiled(63, factor))
     assert with_outcome(result, Outcome.FAIL) == []
     assert with_outcome(result, Outcome.INCONCLUSIVE) == [("W", (63, 7))]
+
+
+def test_outputs_that_the_cotangent_leaves_out_shorten_no_steps() -> None:
+    """Dead units hand back exact zeros, which any step suits."""
+    steps = []
+    for dead in (0.0, 1.0):
+        dy = DY / FAINTER * np.where(np.arange(64) % 3 == 1, dead, 1.0)
+        given = {"x": Given(values=X), "W": Given(values=W), "b": Given(values=B)}
+        result = run_check(CheckSpec("c", "c", LAYERS["linear"](), "c", given, (dy,)), Rows(None))
+        assert result.verdict is Verdict.PASS
+        [array] = [array for array in result.arrays if array.name == "W"]
+        steps.append(min(one.step for one in array.worst if one.index[0] % 3 != 1 and one.step is not None))
+    assert steps[0] >= steps[1] / 4

@@ -62,10 +62,8 @@ def cross_examine(scene: Scene) -> None:
     """
     rows = np.flatnonzero((scene.sheet.weak & (scene.sheet.outcome == PASS)).any(axis=1))
     if rows.size and not scene.alone and scene.maps:
-        unheard = (
-            scene.groups.sums(np.abs(scene.objective.weights)[None])[0] == 0
-        )  # the cotangent leaves out what they move
-        certain = unheard & (scene.analytic[:, 0] == 0)
+        heard = scene.groups.sums(np.abs(scene.objective.weights)[None])[0] > 0
+        certain = ~heard & (scene.analytic[:, 0] == 0)  # the cotangent leaves out what they move
         rows = rows[~certain[rows]]
     if rows.size and not scene.alone and scene.maps:
         opinion = _trusted(scene, rows, FEW, together=True)

@@ -66,14 +66,14 @@ def _one_by_one(scene: Scene, far: Array) -> tuple[Array, Array]:
 
 
 def _wanted(noise: Array, near: Array, uncertainty: Array, far: Array, step: Array) -> Array:
-    """The steps at which noise and truncation are least; 0 where unknown.
+    """The steps at which noise and truncation are least, `step` at most; 0 where unknown.
 
     What a difference over `step` is away from the near one, or what hides in the uncertainty of that, is truncation
     t step². Noise / h and t h² together are least where h³ = noise / 2t.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         wanted = np.cbrt(noise * step**2 / (2 * (np.abs(far - near) + uncertainty)))
-    return np.where(np.isfinite(wanted), np.minimum(wanted, step), 0.0)
+    return np.where(np.isnan(wanted), 0.0, np.minimum(wanted, step))
 
 
 def _spread(scene: Scene, rows: Array, wanted: Array) -> Array:

@@ -51,9 +51,13 @@ class Scene:
         self.proven = 0
 
     def listen(self) -> None:
-        """Balance steps against the noise of those outputs only that an element moves, where its structure tells."""
+        """Balance steps against the noise of those outputs only that an element moves, where its structure tells.
+
+        Where the cotangent leaves these out, every step is as good as another.
+        """
         if self.maps and not self.given:
-            self.steps = self.cautious = self._automatic(self.point.method, self.owned.noise)
+            noise = np.where(self.owned.noise > 0, self.owned.noise, self.noise)
+            self.steps = self.cautious = self._automatic(self.point.method, noise)
 
     def mix(self) -> None:
         """Forget a structure that turned out to be wrong."""
