@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from gradcheck_cli.tiers.scene import Scene
 from gradcheck_cli.tiers.sheet import INCONCLUSIVE, PASS
 
 At = tuple[int, int]  # the row and unit of an element
+Judge = Callable[[Scene, Array], tuple[Array, dict[str, Array]]]  # marks elements of some rows, and fills their columns
 
 SHARP, CANCELLED = 5e-5, 1e-6  # a usual element is resolved to this part of its size, or of a millionth of its slope
 COARSER = 2.0, 8.0  # times the uncertainty over the cautious step is too much: for what is small, and for the others
@@ -99,6 +100,18 @@ def put(scene: Scene, left: list[At], rows: Array, places: Array, columns: Mappi
     sheet.tier[at] = 2
     still[at] = False
     return [one for one in left if still[one]]
+
+
+def put_alike(scene: Scene, left: list[At], known: Sequence[At], judge: Judge) -> list[At]:
+    """Write down what a judge marks of those left open, and return the others; nothing if it marks few of the known."""
+    scene.objective.ledger.phase = "tier2"
+    if known:
+        rows = np.unique([row for row, _ in known])
+        places, _ = judge(scene, rows)
+        if 2 * sum(bool(places[np.searchsorted(rows, row), unit]) for row, unit in known) <= len(known):
+            return left
+    rows = np.unique([row for row, _ in left])
+    return put(scene, left, rows, *judge(scene, rows))
 
 
 def measured(scene: Scene, rows: Array, steps: Array) -> Iterator[Shared]:

@@ -7,7 +7,7 @@ shortest of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -30,16 +30,9 @@ LEAST = 1e-6  # of the element: smaller errors have a ladder each
 SCATTER = 8.0  # times their uncertainties two neighbours may differ, which follow even growth of the derivatives
 
 
-def fail(scene: Scene, left: list[At], known: list[At] | None = None) -> list[At]:
+def fail(scene: Scene, left: list[At], known: Sequence[At] = ()) -> list[At]:
     """Let fail what fails plainly, and return the others; nothing if few of those `known` to fail do so plainly."""
-    scene.objective.ledger.phase = "tier2"
-    if known is not None:
-        rows = np.unique([row for row, _ in known])
-        plain, _ = _plain(scene, rows)
-        if 2 * sum(bool(plain[np.searchsorted(rows, row), unit]) for row, unit in known) <= len(known):
-            return left
-    rows = np.unique([row for row, _ in left])
-    return first.put(scene, left, rows, *_plain(scene, rows))
+    return first.put_alike(scene, left, known, _plain)
 
 
 def _plain(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:

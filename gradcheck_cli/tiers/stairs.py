@@ -21,13 +21,7 @@ FAR = 2.0  # length scales: where ladders end
 
 def leave(scene: Scene, left: list[At], known: list[At]) -> list[At]:
     """Leave inconclusive what is in stairs, and return the others; nothing if few of those `known` are in stairs."""
-    scene.objective.ledger.phase = "tier2"
-    rows = np.unique([row for row, _ in known])
-    stairs, _ = _in_stairs(scene, rows)
-    if 2 * sum(bool(stairs[np.searchsorted(rows, row), unit]) for row, unit in known) <= len(known):
-        return left
-    rows = np.unique([row for row, _ in left])
-    return first.put(scene, left, rows, *_in_stairs(scene, rows))
+    return first.put_alike(scene, left, known, _in_stairs)
 
 
 def _in_stairs(scene: Scene, rows: Array) -> tuple[Array, dict[str, Array]]:
